@@ -1,0 +1,31 @@
+# cdc: change data capture inside PostgreSQL. `make`, `make install`; tests: tools/test.
+EXTENSION = cdc
+# The control file is the one source of the version.
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).control)
+MODULE_big = cdc
+DATA = cdc--1.0.sql
+OBJS = $(patsubst %.cpp,%.o,$(sort $(wildcard src/*.cpp src/*/*.cpp)))
+
+REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
+REGRESS_OPTS = --temp-instance=./tmp_check --temp-config=test/cdc.conf --no-locale --encoding=UTF8
+ISOLATION = $(patsubst specs/%.spec,%,$(sort $(wildcard specs/*.spec)))
+ISOLATION_OPTS = --temp-instance=./tmp_check_iso --temp-config=test/cdc.conf
+TAP_TESTS = 1
+
+# Bitcode would only serve inlining into queries; nothing here is worth it (and clang would be needed).
+override with_llvm = no
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# The server's headers are system headers: their warnings are not ours. Standard: docs in CONTRIBUTING.md.
+CXXFLAGS_CDC = -std=c++20 -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvisibility=hidden \
+	-Wall -Wextra -Wno-register -Wno-missing-field-initializers -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-cast-function-type -MMD -MP -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server) \
+	-DCDC_VERSION='"$(EXTVERSION)"' $(CDC_CXXFLAGS)
+override CXXFLAGS += $(CXXFLAGS_CDC)
+
+-include $(OBJS:.o=.d)
+
+EXTRA_CLEAN = $(OBJS:.o=.d) tmp_check tmp_check_iso results output_iso log

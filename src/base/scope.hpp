@@ -1,0 +1,112 @@
+/*
+ * scope.hpp
+ *	  Scopes as functions that take a body: the replacement for RAII guards.
+ *
+ * NOTES
+ *	  ereport(ERROR) leaves a frame by longjmp and runs no destructor, so a guard object would
+ *	  leak. A scope here is a function taking a lambda. On error the server itself releases locks,
+ *	  buffers, relations and snapshots; `finally` is only for what it does not know: own
+ *	  shared-memory state, a global that is set for the time of a call.
+ *
+ *	  This is the only file with PG_TRY.
+ */
+#pragma once
+
+#include "cdc.hpp"
+
+namespace cdc
+{
+
+/* Runs body with cxt as current memory context. On error the server restores the context. */
+template <typename Body>
+inline auto
+in_context(MemoryContext cxt, Body body)
+{
+	static_assert(std::is_trivially_destructible_v<Body>);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	if constexpr (std::is_void_v<decltype(body())>)
+	{
+		body();
+		MemoryContextSwitchTo(old);
+	}
+	else
+	{
+		auto result = body();
+		static_assert(std::is_trivially_destructible_v<decltype(result)>);
+		MemoryContextSwitchTo(old);
+		return result;
+	}
+}
+
+/* Runs body under an LWLock; the server releases it on error. */
+template <typename Body>
+inline auto
+with_lock(LWLock *lock, LWLockMode mode, Body body)
+{
+	static_assert(std::is_trivially_destructible_v<Body>);
+	LWLockAcquire(lock, mode);
+	if constexpr (std::is_void_v<decltype(body())>)
+	{
+		body();
+		LWLockRelease(lock);
+	}
+	else
+	{
+		auto result = body();
+		static_assert(std::is_trivially_destructible_v<decltype(result)>);
+		LWLockRelease(lock);
+		return result;
+	}
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wclobbered"
+
+/* Runs body, then cleanup, on success and on error alike; an error continues afterwards. */
+template <typename Body, typename Cleanup>
+inline void
+finally(Body body, Cleanup cleanup)
+{
+	static_assert(std::is_trivially_destructible_v<Body>);
+	static_assert(std::is_trivially_destructible_v<Cleanup>);
+	PG_TRY();
+	{
+		body();
+	}
+	PG_FINALLY();
+	{
+		cleanup();
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Runs body; on error calls on_error(const ErrorData &) and lets the error continue. The error
+ * data lives in the memory context that was current at the call.
+ */
+template <typename Body, typename OnError>
+inline void
+report_error(Body body, OnError on_error)
+{
+	static_assert(std::is_trivially_destructible_v<Body>);
+	static_assert(std::is_trivially_destructible_v<OnError>);
+	MemoryContext caller = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		body();
+	}
+	PG_CATCH();
+	{
+		MemoryContext error_context = MemoryContextSwitchTo(caller);
+		ErrorData *edata = CopyErrorData();
+		on_error(*edata);
+		MemoryContextSwitchTo(error_context);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+#pragma GCC diagnostic pop
+
+} // namespace cdc

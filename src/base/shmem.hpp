@@ -1,0 +1,119 @@
+/*
+ * shmem.hpp
+ *	  The extension's shared memory: one entry per database that is, or is about to be, captured.
+ *
+ * NOTES
+ *	  Reserved at server start, only when the library is preloaded; shmem_get() is NULL otherwise
+ *	  and every caller says so with error_not_preloaded().
+ *
+ *	  Locks. `SharedState::lock` protects the assignment of entries to databases and every field
+ *	  of an entry that is not an atomic. It is the only lock of ours and is never held over
+ *	  anything that can raise, allocate or wait. Atomics are written by one process each (named at
+ *	  the field) and read by anybody.
+ *
+ *	  Nothing here is needed for correctness after a crash: it is rebuilt from slots and tables.
+ */
+#pragma once
+
+#include "cdc.hpp"
+
+extern "C" {
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+}
+
+namespace cdc
+{
+
+/* What the launcher shall do for a database. */
+enum class WorkerMode : uint8
+{
+	Stopped,	/* run nothing until somebody asks */
+	Continuous, /* the capture job: restart whenever it ends */
+	Scan,		/* sp_cdc_scan: run once and report */
+	CreateSlot, /* sp_cdc_enable_db: a decoder that makes the slot and ends */
+};
+
+/* What a database's capture worker is doing, as pg_stat_cdc shows it. */
+enum class CaptureState : uint8
+{
+	Stopped,	  /* job stopped, or nothing to do */
+	Starting,	  /* requested or registered, not yet attached */
+	CatchingUp,	  /* reading WAL that is already there */
+	Streaming,	  /* caught up, waiting for commits */
+	Failed,		  /* ended with an error, will be restarted after the back-off */
+	NeedsAction,  /* cannot go on without the administrator (a gap) */
+};
+
+constexpr int kErrorMessageBytes = 512;
+
+/* Parameters of one run; filled before the worker is registered. */
+struct ScanParameters
+{
+	int maxtrans;
+	int maxscans;
+	bool continuous;
+	int64 pollinginterval; /* seconds */
+};
+
+struct DatabaseEntry
+{
+	/* --- protected by SharedState::lock --- */
+	Oid database_oid; /* InvalidOid: the entry is free */
+	WorkerMode mode;
+	CaptureState state;
+	bool stop_requested;		/* the running worker shall end cleanly */
+	int hold_pid;				/* backend that forbids workers here (disable, drop), or 0 */
+	int writer_pid;				/* 0: none attached */
+	int decoder_pid;			/* 0: none attached */
+	int requester_pid;			/* who waits for Scan or CreateSlot, or 0 */
+	bool registered;			/* the launcher has registered a worker that has not attached yet */
+	uint64 request_id;			/* raised with each Scan or CreateSlot request */
+	uint64 finished_request_id; /* the last one that ended */
+	bool request_failed;		/* how it ended */
+	int failures;				/* consecutive, for the back-off */
+	TimestampTz restart_at;		/* not before */
+	TimestampTz started_at;		/* when the current writer attached */
+	ScanParameters scan;
+	int last_error_code; /* SQLSTATE as the server packs it; 0: none */
+	TimestampTz last_error_time;
+	char last_error_message[kErrorMessageBytes];
+	char last_error_detail[kErrorMessageBytes];
+	char last_error_hint[kErrorMessageBytes];
+
+	/* --- atomics --- */
+	pg_atomic_uint32 decoder_sleeping; /* decoder sets, who clears it sets the decoder's latch */
+	pg_atomic_uint64 captured_lsn;	   /* writer: everything that ends at or before is visible */
+	pg_atomic_uint64 written_lsn;	   /* writer: end of the last captured commit */
+	pg_atomic_uint64 read_lsn;		   /* decoder: WAL read so far */
+	pg_atomic_uint64 confirmed_lsn;	   /* decoder: slot confirmed up to */
+	pg_atomic_uint64 last_commit_time; /* writer: TimestampTz of the last captured commit */
+	pg_atomic_uint64 transactions;	   /* writer: source transactions captured since start */
+	pg_atomic_uint64 changes;		   /* writer: source row changes */
+	pg_atomic_uint64 rows;			   /* writer: change-table rows */
+	pg_atomic_uint64 spilled_bytes;	   /* decoder: reorder buffer spill, since start */
+	pg_atomic_uint64 spilled_transactions;
+
+	ConditionVariable progress_cv; /* broadcast when captured_lsn, state or a request's end moves */
+	PGPROC *decoder_proc;		   /* whose latch to set; valid while decoder_pid != 0 (lock) */
+};
+
+struct SharedState
+{
+	LWLock *lock;
+	int launcher_pid;	   /* lock */
+	Latch *launcher_latch; /* lock */
+	int nentries;
+	DatabaseEntry entries[FLEXIBLE_ARRAY_MEMBER];
+};
+
+/* Called from _PG_init while preloading: reserves the memory and installs the hooks. */
+void shmem_init();
+
+/* The shared state, or NULL when the library was not preloaded. */
+SharedState *shmem_get();
+
+/* Raises 55000 with the line for postgresql.conf when the library was not preloaded. */
+SharedState *shmem_require();
+
+} // namespace cdc

@@ -1,0 +1,107 @@
+/*
+ * catalog.hpp
+ *	  Names and column numbers of the extension's own tables, as cdc--1.0.sql creates them.
+ *
+ * NOTES
+ *	  Attribute numbers are fixed by the install script; upgrade scripts append columns only.
+ *	  change_tables, captured_columns and index_columns are user_catalog_table: the decoder reads
+ *	  them with systable_* under the historic snapshot. They hold only fixed-length or PLAIN
+ *	  columns, because their TOAST would not be protected from vacuum.
+ */
+#pragma once
+
+#include "cdc.hpp"
+
+namespace cdc::catalog
+{
+
+constexpr const char *kSchema = "cdc";
+
+/* cdc.change_tables */
+constexpr AttrNumber kCtObjectId = 1;
+constexpr AttrNumber kCtVersion = 2;
+constexpr AttrNumber kCtSourceObjectId = 3;
+constexpr AttrNumber kCtCaptureInstance = 4;
+constexpr AttrNumber kCtStartLsn = 5;
+constexpr AttrNumber kCtEndLsn = 6;
+constexpr AttrNumber kCtSupportsNetChanges = 7;
+constexpr AttrNumber kCtHasDropPending = 8;
+constexpr AttrNumber kCtRoleName = 9;
+constexpr AttrNumber kCtIndexName = 10;
+constexpr AttrNumber kCtFilegroupName = 11;
+constexpr AttrNumber kCtCreateDate = 12;
+constexpr AttrNumber kCtPartitionSwitch = 13;
+constexpr AttrNumber kCtInstanceId = 14;
+constexpr AttrNumber kCtBeforeImage = 15;	  /* name: full, key */
+constexpr AttrNumber kCtTruncateAction = 16;  /* name: refuse, record */
+constexpr AttrNumber kCtDropAction = 17;	  /* name: remove, keep */
+
+/* cdc.captured_columns */
+constexpr AttrNumber kCcObjectId = 1;
+constexpr AttrNumber kCcColumnName = 2;
+constexpr AttrNumber kCcColumnId = 3;
+constexpr AttrNumber kCcColumnType = 4;
+constexpr AttrNumber kCcColumnOrdinal = 5;
+constexpr AttrNumber kCcIsComputed = 6;
+
+/* cdc.index_columns */
+constexpr AttrNumber kIcObjectId = 1;
+constexpr AttrNumber kIcColumnName = 2;
+constexpr AttrNumber kIcIndexOrdinal = 3;
+constexpr AttrNumber kIcColumnId = 4;
+
+/* cdc.lsn_time_mapping */
+constexpr AttrNumber kMapStartLsn = 1;
+constexpr AttrNumber kMapTranBeginTime = 2;
+constexpr AttrNumber kMapTranEndTime = 3;
+constexpr AttrNumber kMapTranId = 4;
+constexpr AttrNumber kMapTranBeginLsn = 5;
+constexpr AttrNumber kMapFirstOrdinal = 6;
+constexpr AttrNumber kMapChangeCount = 7;
+constexpr int kMapColumns = 7;
+
+/* cdc._progress: one row */
+constexpr AttrNumber kPrCapturedLsn = 1;
+constexpr AttrNumber kPrNextOrdinal = 2;
+constexpr AttrNumber kPrLastStartLsn = 3;
+constexpr AttrNumber kPrLastEndTime = 4;
+constexpr int kPrColumns = 4;
+
+/* cdc._ddl_queue: rows are inserted and deleted again at once; only the WAL record counts */
+constexpr AttrNumber kDqKind = 1;
+constexpr AttrNumber kDqInstanceId = 2;
+constexpr AttrNumber kDqObjectId = 3;
+constexpr AttrNumber kDqSourceObjectId = 4;
+constexpr AttrNumber kDqCommand = 5;
+constexpr int kDqColumns = 5;
+
+/* Layout of a change table: metadata first, captured columns, __$command_id last. */
+constexpr AttrNumber kChangeStartLsn = 1;
+constexpr AttrNumber kChangeEndLsn = 2;
+constexpr AttrNumber kChangeSeqval = 3;
+constexpr AttrNumber kChangeOperation = 4;
+constexpr AttrNumber kChangeUpdateMask = 5;
+constexpr int kChangeLeadingColumns = 5;
+constexpr int kChangeMetadataColumns = 6;
+
+/* Kinds of rows in _ddl_queue. */
+enum class QueueKind : char
+{
+	EnableTable = 'E',	/* instance created: the writer sets start_lsn at this commit */
+	DisableTable = 'D', /* instance deleted: the writer drops the change table at this commit */
+};
+
+/* Oid of a relation in schema cdc; InvalidOid when missing and missing_ok. Needs a transaction. */
+Oid cdc_relation_oid(const char *relname, bool missing_ok);
+
+/* Oid of the extension, InvalidOid when it is not installed here. Needs a transaction. */
+Oid cdc_extension_oid();
+
+/*
+ * Puts one row into _ddl_queue for the writer to meet in WAL order, and removes it again: the
+ * queue is always empty for SQL. Runs in the caller's transaction.
+ */
+void ddl_queue_emit(QueueKind kind, int32 instance_id, Oid object_id, Oid source_object_id,
+					const char *command);
+
+} // namespace cdc::catalog

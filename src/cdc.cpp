@@ -1,0 +1,34 @@
+/*
+ * cdc.cpp
+ *	  Module magic and _PG_init: settings, shared memory, commit callback, in this order.
+ */
+#include "cdc.hpp"
+
+#include "base/guc.hpp"
+#include "base/shmem.hpp"
+#include "worker/launcher.hpp"
+#include "worker/wake.hpp"
+
+extern "C" {
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+}
+
+extern "C" void
+_PG_init(void)
+{
+	/* pg_upgrade's server must run nothing of ours and needs none of it. */
+	if (IsBinaryUpgrade)
+		return;
+
+	cdc::guc_init();
+
+	/* Loaded late (LOAD, or the first call of a function): SQL works, capture says what is missing. */
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
+	cdc::shmem_init();
+	cdc::worker::wake_init();
+	cdc::worker::launcher_register();
+}
