@@ -7,3 +7,91 @@
 #if PG_VERSION_NUM < 150000
 #error "cdc needs PostgreSQL 15 or later"
 #endif
+
+extern "C" {
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_publication.h"
+#include "catalog/pg_tablespace.h"
+#include "commands/defrem.h"
+#include "nodes/parsenodes.h"
+#include "utils/acl.h"
+}
+
+/* 16: one object_ownercheck and object_aclcheck for all kinds of objects. */
+inline bool
+compat_relation_ownercheck(Oid relation, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(RelationRelationId, relation, role);
+#else
+	return pg_class_ownercheck(relation, role);
+#endif
+}
+
+inline bool
+compat_database_ownercheck(Oid database, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, database, role);
+#else
+	return pg_database_ownercheck(database, role);
+#endif
+}
+
+inline AclResult
+compat_tablespace_aclcheck(Oid tablespace, Oid role, AclMode mode)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(TableSpaceRelationId, tablespace, role, mode);
+#else
+	return pg_tablespace_aclcheck(tablespace, role, mode);
+#endif
+}
+
+/* 16: the strategy of a PartitionSpec is an enum. */
+inline void
+compat_set_range_partitioned(PartitionSpec *spec)
+{
+#if PG_VERSION_NUM >= 160000
+	spec->strategy = PARTITION_STRATEGY_RANGE;
+#else
+	spec->strategy = pstrdup("range");
+#endif
+}
+
+/* 16: DefineIndex got the number of partitions for its progress report. */
+inline ObjectAddress
+compat_define_index(Oid relation, IndexStmt *stmt)
+{
+#if PG_VERSION_NUM >= 160000
+	return DefineIndex(relation, stmt, InvalidOid, InvalidOid, InvalidOid, -1, false, false, false,
+					   false, true);
+#else
+	return DefineIndex(relation, stmt, InvalidOid, InvalidOid, InvalidOid, false, false, false,
+					   false, true);
+#endif
+}
+
+/* 18: generated columns are the third thing a publication may fail to publish. */
+inline bool
+compat_publication_valid(const PublicationDesc *desc)
+{
+	bool valid = desc->rf_valid_for_update && desc->rf_valid_for_delete &&
+				 desc->cols_valid_for_update && desc->cols_valid_for_delete;
+#if PG_VERSION_NUM >= 180000
+	valid = valid && desc->gencols_valid_for_update && desc->gencols_valid_for_delete;
+#endif
+	return valid;
+}
+
+/* 18: virtual generated columns have no value in the tuple. */
+inline bool
+compat_is_virtual_column(const FormData_pg_attribute *attribute)
+{
+#if PG_VERSION_NUM >= 180000
+	return attribute->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL;
+#else
+	return false;
+#endif
+}

@@ -1,0 +1,70 @@
+/*
+ * catalog.cpp
+ *	  Finding and writing the extension's own tables.
+ *
+ * NOTES
+ *	  Rows of our catalog tables are written below the executor, like the server's own catalogs: no
+ *	  trigger, rule or row security that somebody put on them runs, and the caller's rights and
+ *	  search_path do not matter.
+ */
+#include "cdc.hpp"
+
+#include "catalog/catalog.hpp"
+
+extern "C" {
+#include "catalog/indexing.h"
+}
+
+namespace cdc::catalog
+{
+
+Oid
+cdc_relation_oid(const char *relname, bool missing_ok)
+{
+	Oid schema = get_namespace_oid(kSchema, true);
+	Oid relation = OidIsValid(schema) ? get_relname_relid(relname, schema) : InvalidOid;
+
+	if (!OidIsValid(relation) && !missing_ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s.%s\" does not exist", kSchema, relname),
+				 errdetail("The extension \"cdc\" is not installed in this database, or is damaged."),
+				 errhint("CREATE EXTENSION cdc;")));
+	return relation;
+}
+
+Oid
+cdc_extension_oid()
+{
+	return get_extension_oid("cdc", true);
+}
+
+void
+ddl_queue_emit(QueueKind kind, int32 instance_id, Oid object_id, Oid source_object_id,
+			   const char *command)
+{
+	Relation queue = table_open(cdc_relation_oid("_ddl_queue", false), RowExclusiveLock);
+	Datum values[kDqColumns];
+	bool nulls[kDqColumns] = {};
+
+	values[kDqKind - 1] = CharGetDatum(static_cast<char>(kind));
+	values[kDqInstanceId - 1] = Int32GetDatum(instance_id);
+	values[kDqObjectId - 1] = ObjectIdGetDatum(object_id);
+	values[kDqSourceObjectId - 1] = ObjectIdGetDatum(source_object_id);
+	nulls[kDqCommand - 1] = command == nullptr;
+	values[kDqCommand - 1] = command == nullptr ? Datum(0) : CStringGetTextDatum(command);
+
+	/*
+	 * An ordinary logged insert: long texts go through TOAST, and both reach the decoder, which puts
+	 * them together. The delete needs the row to be of an earlier command, and would otherwise leave a row
+	 * for vacuum in every DDL; its own record is without old tuple and decodes to nothing of use.
+	 */
+	HeapTuple tuple = heap_form_tuple(RelationGetDescr(queue), values, nulls);
+	simple_heap_insert(queue, tuple);
+	CommandCounterIncrement();
+	simple_heap_delete(queue, &tuple->t_self);
+	CommandCounterIncrement();
+	table_close(queue, NoLock);
+}
+
+} // namespace cdc::catalog
