@@ -22,6 +22,12 @@ arg_text(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
+inline bool
+is_ascii_space(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 /* The same without trailing white space, as SQL Server takes names. */
 inline char *
 arg_text_trimmed(FunctionCallInfo fcinfo, int n)
@@ -30,7 +36,7 @@ arg_text_trimmed(FunctionCallInfo fcinfo, int n)
 	if (value != nullptr)
 	{
 		size_t length = strlen(value);
-		while (length > 0 && (value[length - 1] == ' ' || (value[length - 1] >= '\t' && value[length - 1] <= '\r')))
+		while (length > 0 && is_ascii_space(value[length - 1]))
 			value[--length] = '\0';
 	}
 	return value;

@@ -81,9 +81,10 @@ List *capture_instances_all();
 
 /*
  * Whether `role` may read the instance's changes: superuser, owner of the database, or all of
- * member of the gating role when there is one; SELECT on every captured column that the source
- * still has; and, when the source has row-level security, owner of it or BYPASSRLS. A source that
- * is gone leaves the first two. Never raises for lack of rights. Reads syscaches only.
+ * member of the gating role when there is one; SELECT on every captured column; and, when the
+ * source has row-level security, owner of it or BYPASSRLS. A column that the source has dropped has no
+ * rights of its own any more, so its history is for those with SELECT on the whole table. A source
+ * that is gone leaves the first two. Never raises for lack of rights. Reads syscaches only.
  */
 bool capture_instance_may_read(const CaptureInstance *instance, Oid role);
 

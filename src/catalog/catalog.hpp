@@ -35,6 +35,7 @@ constexpr AttrNumber kCtInstanceId = 14;
 constexpr AttrNumber kCtBeforeImage = 15;	  /* name: full, key */
 constexpr AttrNumber kCtTruncateAction = 16;  /* name: refuse, record */
 constexpr AttrNumber kCtDropAction = 17;	  /* name: remove, keep */
+constexpr int kCtColumns = 17;
 
 /* cdc.captured_columns */
 constexpr AttrNumber kCcObjectId = 1;
@@ -43,12 +44,14 @@ constexpr AttrNumber kCcColumnId = 3;
 constexpr AttrNumber kCcColumnType = 4;
 constexpr AttrNumber kCcColumnOrdinal = 5;
 constexpr AttrNumber kCcIsComputed = 6;
+constexpr int kCcColumns = 6;
 
 /* cdc.index_columns */
 constexpr AttrNumber kIcObjectId = 1;
 constexpr AttrNumber kIcColumnName = 2;
 constexpr AttrNumber kIcIndexOrdinal = 3;
 constexpr AttrNumber kIcColumnId = 4;
+constexpr int kIcColumns = 4;
 
 /* cdc.lsn_time_mapping */
 constexpr AttrNumber kMapStartLsn = 1;

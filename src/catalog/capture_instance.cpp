@@ -1,0 +1,303 @@
+/*
+ * capture_instance.cpp
+ *	  Loads capture instances for backends, and says who may read them.
+ */
+#include "cdc.hpp"
+
+#include "base/args.hpp"
+#include "base/errors.hpp"
+#include "catalog/capture_instance.hpp"
+#include "catalog/catalog.hpp"
+#include "catalog/catalog_rows.hpp"
+
+extern "C" {
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+}
+
+namespace cdc::catalog
+{
+
+namespace
+{
+
+bool
+optional_name(NameData *target, Datum value, bool is_null)
+{
+	if (is_null)
+		memset(target, 0, sizeof(NameData));
+	else
+		*target = *DatumGetName(value);
+	return !is_null;
+}
+
+bool
+name_is(Datum value, const char *expected)
+{
+	return strcmp(NameStr(*DatumGetName(value)), expected) == 0;
+}
+
+template <typename Element>
+std::span<Element>
+span_of(int count)
+{
+	return {static_cast<Element *>(palloc0(sizeof(Element) * Max(count, 1))),
+			static_cast<size_t>(count)};
+}
+
+/* Rows come in any order; ordinals are 1..n without gaps, so each finds its place. */
+template <typename Element>
+std::span<Element>
+by_ordinal(List *elements, int Element::*ordinal)
+{
+	std::span<Element> result = span_of<Element>(list_length(elements));
+	ListCell *cell;
+
+	foreach (cell, elements)
+	{
+		auto *element = static_cast<Element *>(lfirst(cell));
+		int place = element->*ordinal;
+		if (place < 1 || place > static_cast<int>(result.size()))
+			elog(ERROR, "ordinal %d in the metadata of a change table with %d columns", place,
+				 static_cast<int>(result.size()));
+		result[place - 1] = *element;
+	}
+	return result;
+}
+
+void
+load_columns(CaptureInstance *instance)
+{
+	ScanKeyData key = scan_key(kCcObjectId, F_OIDEQ, ObjectIdGetDatum(instance->change_table));
+	List *columns = NIL;
+
+	rows_scan("captured_columns", "captured_columns_pkey", {&key, 1}, AccessShareLock,
+			  [&](Relation relation, HeapTuple tuple) {
+				  auto row = row_deform<kCcColumns>(relation, tuple);
+				  auto *column = static_cast<CapturedColumn *>(palloc0(sizeof(CapturedColumn)));
+				  column->name = *DatumGetName(row[kCcColumnName]);
+				  column->column_id = static_cast<AttrNumber>(DatumGetInt32(row[kCcColumnId]));
+				  column->ordinal = DatumGetInt32(row[kCcColumnOrdinal]);
+				  column->change_att =
+					  static_cast<AttrNumber>(kChangeLeadingColumns + column->ordinal);
+				  column->is_computed = DatumGetBool(row[kCcIsComputed]);
+				  column->column_type = TextDatumGetCString(row[kCcColumnType]);
+				  columns = lappend(columns, column);
+			  });
+	instance->columns = by_ordinal<CapturedColumn>(columns, &CapturedColumn::ordinal);
+
+	for (CapturedColumn &column : instance->columns)
+	{
+		HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(instance->change_table),
+										  Int16GetDatum(column.change_att));
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		auto *attribute = reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple));
+		if (!attribute->attisdropped)
+		{
+			column.type_id = attribute->atttypid;
+			column.typmod = attribute->atttypmod;
+			column.collation = attribute->attcollation;
+		}
+		ReleaseSysCache(tuple);
+	}
+}
+
+void
+load_key(CaptureInstance *instance)
+{
+	ScanKeyData key = scan_key(kIcObjectId, F_OIDEQ, ObjectIdGetDatum(instance->change_table));
+	List *columns = NIL;
+
+	rows_scan("index_columns", "index_columns_pkey", {&key, 1}, AccessShareLock,
+			  [&](Relation relation, HeapTuple tuple) {
+				  auto row = row_deform<kIcColumns>(relation, tuple);
+				  auto *column = static_cast<KeyColumn *>(palloc0(sizeof(KeyColumn)));
+				  column->name = *DatumGetName(row[kIcColumnName]);
+				  column->index_ordinal = DatumGetInt16(row[kIcIndexOrdinal]);
+				  column->column_id = static_cast<AttrNumber>(DatumGetInt32(row[kIcColumnId]));
+				  for (const CapturedColumn &captured : instance->columns)
+					  if (captured.column_id == column->column_id)
+						  column->ordinal = captured.ordinal;
+				  columns = lappend(columns, column);
+			  });
+	instance->key = by_ordinal<KeyColumn>(columns, &KeyColumn::index_ordinal);
+}
+
+/* The row of change_tables alone; columns and key are loaded after its scan has ended. */
+CaptureInstance *
+instance_from_row(Relation relation, HeapTuple tuple)
+{
+	auto row = row_deform<kCtColumns>(relation, tuple);
+	auto *instance = static_cast<CaptureInstance *>(palloc0(sizeof(CaptureInstance)));
+
+	instance->change_table = DatumGetObjectId(row[kCtObjectId]);
+	instance->source = DatumGetObjectId(row[kCtSourceObjectId]);
+	instance->instance_id = DatumGetInt32(row[kCtInstanceId]);
+	instance->name = *DatumGetName(row[kCtCaptureInstance]);
+	instance->start_lsn =
+		row.is_null(kCtStartLsn) ? InvalidXLogRecPtr : DatumGetLSN(row[kCtStartLsn]);
+	instance->supports_net_changes = DatumGetBool(row[kCtSupportsNetChanges]);
+	instance->has_drop_pending = DatumGetBool(row[kCtHasDropPending]);
+	instance->has_role =
+		optional_name(&instance->role_name, row[kCtRoleName], row.is_null(kCtRoleName));
+	instance->has_index =
+		optional_name(&instance->index_name, row[kCtIndexName], row.is_null(kCtIndexName));
+	instance->has_filegroup = optional_name(&instance->filegroup_name, row[kCtFilegroupName],
+											row.is_null(kCtFilegroupName));
+	instance->create_date = DatumGetTimestampTz(row[kCtCreateDate]);
+	instance->partition_switch = DatumGetBool(row[kCtPartitionSwitch]);
+	instance->before_image_full = name_is(row[kCtBeforeImage], "full");
+	instance->truncate_recorded = name_is(row[kCtTruncateAction], "record");
+	instance->kept_after_drop = name_is(row[kCtDropAction], "keep");
+	return instance;
+}
+
+int
+compare_instance_id(const ListCell *a, const ListCell *b)
+{
+	int32 left = static_cast<CaptureInstance *>(lfirst(a))->instance_id;
+	int32 right = static_cast<CaptureInstance *>(lfirst(b))->instance_id;
+	return left < right ? -1 : left > right;
+}
+
+/* CaptureInstance pointers in order of creation. */
+List *
+load_instances(const char *index, std::span<ScanKeyData> keys)
+{
+	List *result = NIL;
+	ListCell *cell;
+
+	rows_scan("change_tables", index, keys, AccessShareLock,
+			  [&](Relation relation, HeapTuple tuple) {
+				  result = lappend(result, instance_from_row(relation, tuple));
+			  });
+	foreach (cell, result)
+	{
+		auto *instance = static_cast<CaptureInstance *>(lfirst(cell));
+		load_columns(instance);
+		load_key(instance);
+	}
+	list_sort(result, compare_instance_id);
+	return result;
+}
+
+} // namespace
+
+CaptureInstance *
+capture_instance_by_name(const char *ci, bool missing_ok)
+{
+	size_t length = strlen(ci);
+	List *found = NIL;
+
+	while (length > 0 && is_ascii_space(ci[length - 1]))
+		length--;
+	if (length > 0 && length < NAMEDATALEN)
+	{
+		NameData name = {};
+		memcpy(NameStr(name), ci, length);
+		ScanKeyData key = scan_key(kCtCaptureInstance, F_NAMEEQ, NameGetDatum(&name));
+		found = load_instances("change_tables_capture_instance_key", {&key, 1});
+	}
+	if (found != NIL)
+		return static_cast<CaptureInstance *>(linitial(found));
+	if (!missing_ok)
+		error_instance_not_found(ci);
+	return nullptr;
+}
+
+CaptureInstance *
+capture_instance_by_id(int32 instance_id, bool missing_ok)
+{
+	ScanKeyData key = scan_key(kCtInstanceId, F_INT4EQ, Int32GetDatum(instance_id));
+	List *found = load_instances("change_tables_instance_id_key", {&key, 1});
+
+	if (found != NIL)
+		return static_cast<CaptureInstance *>(linitial(found));
+	if (!missing_ok)
+		error_instance_not_found(psprintf("%d", instance_id));
+	return nullptr;
+}
+
+List *
+capture_instances_of_source(Oid source)
+{
+	ScanKeyData key = scan_key(kCtSourceObjectId, F_OIDEQ, ObjectIdGetDatum(source));
+	return load_instances("change_tables_source_object_id_idx", {&key, 1});
+}
+
+List *
+capture_instances_all()
+{
+	return load_instances(nullptr, {});
+}
+
+bool
+capture_instance_may_read(const CaptureInstance *instance, Oid role)
+{
+	if (superuser_arg(role) || compat_database_ownercheck(MyDatabaseId, role))
+		return true;
+
+	if (instance->has_role)
+	{
+		/* A gating role that is gone (or was renamed) admits nobody. */
+		Oid gate = get_role_oid(NameStr(instance->role_name), true);
+		if (!OidIsValid(gate) || !has_privs_of_role(role, gate))
+			return false;
+	}
+
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(instance->source));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	bool row_security = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relrowsecurity;
+	ReleaseSysCache(tuple);
+
+	if (row_security && !has_bypassrls_privilege(role) &&
+		!compat_relation_ownercheck(instance->source, role))
+		return false;
+
+	if (pg_class_aclcheck(instance->source, role, ACL_SELECT) == ACLCHECK_OK)
+		return true;
+	for (const CapturedColumn &column : instance->columns)
+	{
+		bool dropped = true;
+		tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(instance->source),
+								Int16GetDatum(column.column_id));
+		if (HeapTupleIsValid(tuple))
+		{
+			dropped = reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple))->attisdropped;
+			ReleaseSysCache(tuple);
+		}
+		/*
+		 * Who could read the other columns only must not get at this one's history by its being
+		 * dropped.
+		 */
+		if (dropped)
+			return false;
+		if (pg_attribute_aclcheck(instance->source, column.column_id, role, ACL_SELECT) !=
+			ACLCHECK_OK)
+			return false;
+	}
+	return true;
+}
+
+bool
+database_is_enabled()
+{
+	bool found = false;
+
+	if (!OidIsValid(cdc_relation_oid("_identity", true)))
+		return false;
+	rows_scan("_identity", nullptr, {}, AccessShareLock,
+			  [&](Relation, HeapTuple) { found = true; });
+	return found;
+}
+
+void
+database_require_enabled()
+{
+	if (!database_is_enabled())
+		error_database_not_enabled();
+}
+
+} // namespace cdc::catalog

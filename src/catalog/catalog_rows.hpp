@@ -1,0 +1,128 @@
+/*
+ * catalog_rows.hpp
+ *	  Reading and writing rows of the extension's own tables, below the executor.
+ *
+ * NOTES
+ *	  Scans use the catalog snapshot: the latest committed state plus this transaction's own work
+ *	  up to the last CommandCounterIncrement; under the decoder's historic snapshot, the state at
+ *	  that WAL position (user_catalog_table only). Nothing that a user may have put on the tables
+ *	  runs. Only for this folder.
+ */
+#pragma once
+
+#include "cdc.hpp"
+
+#include "catalog/catalog.hpp"
+
+extern "C" {
+#include "catalog/indexing.h"
+}
+
+namespace cdc::catalog
+{
+
+/* The columns of one row, addressed by attribute number. */
+template <int Columns>
+struct Row
+{
+	Datum values[Columns] = {};
+	bool nulls[Columns] = {};
+
+	Datum
+	operator[](AttrNumber attribute) const
+	{
+		return values[attribute - 1];
+	}
+	bool
+	is_null(AttrNumber attribute) const
+	{
+		return nulls[attribute - 1];
+	}
+	void
+	set(AttrNumber attribute, Datum value)
+	{
+		values[attribute - 1] = value;
+		nulls[attribute - 1] = false;
+	}
+	void
+	set_null(AttrNumber attribute)
+	{
+		values[attribute - 1] = Datum(0);
+		nulls[attribute - 1] = true;
+	}
+	/* A name, or NULL for a null pointer. The caller has checked the length. */
+	void
+	set_name(AttrNumber attribute, const char *name)
+	{
+		if (name == nullptr)
+			set_null(attribute);
+		else
+			set(attribute, DirectFunctionCall1(namein, CStringGetDatum(name)));
+	}
+};
+
+/* Columns appended by an upgrade script are read as absent. */
+template <int Columns>
+Row<Columns>
+row_deform(Relation relation, HeapTuple tuple)
+{
+	Row<Columns> row;
+	for (int i = 0; i < Columns; i++)
+		row.values[i] = heap_getattr(tuple, i + 1, RelationGetDescr(relation), &row.nulls[i]);
+	return row;
+}
+
+/*
+ * Calls body(relation, tuple) for each row of cdc.<table> that matches the keys. `index` is the name
+ * of an index whose leading columns the keys are, NULL for a sequential scan. The lock is kept
+ * until the transaction ends when it is stronger than AccessShareLock.
+ */
+template <typename Body>
+void
+rows_scan(const char *table, const char *index, std::span<ScanKeyData> keys, LOCKMODE lockmode,
+		  Body body)
+{
+	Relation relation = table_open(cdc_relation_oid(table, false), lockmode);
+	Oid index_oid = index == nullptr ? InvalidOid : cdc_relation_oid(index, false);
+	SysScanDesc scan = systable_beginscan(relation, index_oid, index != nullptr, nullptr,
+										  static_cast<int>(keys.size()), keys.data());
+	HeapTuple tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		body(relation, tuple);
+	systable_endscan(scan);
+	table_close(relation, lockmode == AccessShareLock ? lockmode : NoLock);
+}
+
+inline ScanKeyData
+scan_key(AttrNumber attribute, RegProcedure equality, Datum value)
+{
+	ScanKeyData key;
+	ScanKeyInit(&key, attribute, BTEqualStrategyNumber, equality, value);
+	return key;
+}
+
+/* Inserts a row with its index entries. Constraints and defaults are the caller's business. */
+template <int Columns>
+void
+row_insert(Relation relation, Row<Columns> &row)
+{
+	Assert(RelationGetDescr(relation)->natts == Columns);
+	HeapTuple tuple = heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls);
+	CatalogTupleInsert(relation, tuple);
+	heap_freetuple(tuple);
+}
+
+/* Deletes the rows that match. Returns how many. */
+inline int
+rows_delete(const char *table, const char *index, std::span<ScanKeyData> keys)
+{
+	int count = 0;
+	rows_scan(table, index, keys, RowExclusiveLock, [&](Relation relation, HeapTuple tuple) {
+		CatalogTupleDelete(relation, &tuple->t_self);
+		count++;
+	});
+	return count;
+}
+
+} // namespace cdc::catalog
