@@ -23,9 +23,17 @@ include $(PGXS)
 CXXFLAGS_CDC = -std=c++20 -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvisibility=hidden \
 	-Wall -Wextra -Wno-register -Wno-missing-field-initializers -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-cast-function-type -MMD -MP -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server) \
-	-DCDC_VERSION='"$(EXTVERSION)"' $(CDC_CXXFLAGS)
+	-DCDC_VERSION='"$(EXTVERSION)"' $(filter-out -Werror,$(CDC_CXXFLAGS))
 override CXXFLAGS += $(CXXFLAGS_CDC)
 
 -include $(OBJS:.o=.d)
 
-EXTRA_CLEAN = $(OBJS:.o=.d) tmp_check tmp_check_iso results output_iso log
+# Objects made for another server or with other flags are never mixed in: the stamp changes with them.
+BUILD_STAMP := $(shell $(PG_CONFIG) --version --includedir-server 2>/dev/null | tr '\n' ' ') $(filter-out -Werror,$(CDC_CXXFLAGS))
+$(OBJS): .build_stamp
+.build_stamp: Makefile FORCE
+	@echo "$(BUILD_STAMP)" | cmp -s - $@ || echo "$(BUILD_STAMP)" > $@
+FORCE:
+.PHONY: FORCE
+
+EXTRA_CLEAN = $(OBJS:.o=.d) .build_stamp tmp_check tmp_check_iso results output_iso log
