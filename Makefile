@@ -23,7 +23,7 @@ include $(PGXS)
 CXXFLAGS_CDC = -std=c++20 -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvisibility=hidden \
 	-Wall -Wextra -Wno-register -Wno-missing-field-initializers -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-cast-function-type -MMD -MP -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server) \
-	-DCDC_VERSION='"$(EXTVERSION)"' $(filter-out -Werror,$(CDC_CXXFLAGS))
+	-DCDC_VERSION='"$(EXTVERSION)"' $(CDC_CXXFLAGS)
 override CXXFLAGS += $(CXXFLAGS_CDC)
 
 -include $(OBJS:.o=.d)
