@@ -16,21 +16,50 @@
 namespace cdc::catalog
 {
 
+/* One captured column of a change table. */
+struct ChangeColumn
+{
+	const char *name;
+	Oid type_id; /* never a domain */
+	int32 typmod;
+	Oid collation;
+};
+
+/*
+ * Creates cdc.<capture_instance>_ct without leaves, and its partitioned BRIN index: owned by the
+ * extension's owner, member of the extension, without privileges for anybody, whatever default
+ * privileges say. tablespace NULL: the database's. The current user needs CREATE in schema cdc.
+ */
+Oid change_table_create(const char *capture_instance, int32 instance_id,
+						std::span<const ChangeColumn> columns, const char *tablespace);
+
 /*
  * The leaf of change table `root` that covers lsn. Creates it when missing, and also the one
  * after it: a reader whose plan was made before a leaf was attached must not miss its rows, so a
  * leaf is there one step before its first row. Leaves are created and then attached (SHARE UPDATE
  * EXCLUSIVE on the root), as members of the extension, owned by the extension's owner, with a BRIN index
- * on __$start_lsn. *created tells whether anything was created. Never touches ranges that
+ * on __$start_lsn. *created (may be NULL) tells whether anything was created. Never touches ranges that
  * exist: if the step was changed, new leaves fill the room that is left.
- * Needs a transaction; leaves no lock on the root but what attaching takes.
+ * Needs a transaction, and the caller must not have the root open; leaves no lock on the root but
+ * what attaching takes, so finding an existing leaf takes none.
+ * InvalidOid: the root or its row in change_tables is gone, the instance has been disabled.
  */
 Oid change_table_leaf(Oid root, XLogRecPtr lsn, bool *created);
 
+/* The range [lower, upper) of a leaf; false when it is gone or detached. Takes no lock. */
+bool change_table_leaf_bounds(Oid leaf, XLogRecPtr *lower, XLogRecPtr *upper);
+
 /*
  * Drops a change table with its leaves and its query functions and view, whatever the extension
- * dependency says. Returns without doing anything when the relation is already gone.
+ * dependency says, and with what users made on top of them. Returns without doing anything when the
+ * relation is already gone. ACCESS EXCLUSIVE on root and leaves; the caller must have none of them open.
  */
 void change_table_drop(Oid root);
+
+/* Takes away every privilege that default privileges gave a new relation. */
+void relation_clear_privileges(Oid relation);
+
+/* Makes a relation a member of the extension, as ALTER EXTENSION ADD does: call after all grants. */
+void extension_add_relation(Oid relation);
 
 } // namespace cdc::catalog

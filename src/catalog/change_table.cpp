@@ -1,0 +1,447 @@
+/*
+ * change_table.cpp
+ *	  Change tables and their leaf partitions: create, extend, drop.
+ *
+ * NOTES
+ *	  Runs in backends (enable_table) and in the capture worker, which is a superuser without a
+ *	  client: statements are built as parse nodes and given to the functions behind them, so that neither
+ *	  the utility hooks of others nor event triggers take part, and no setting of a session or a
+ *	  database (tablespace, access method, search path) has a say in what comes out.
+ */
+#include "cdc.hpp"
+
+#include "base/guc.hpp"
+#include "base/scope.hpp"
+#include "catalog/catalog.hpp"
+#include "catalog/catalog_rows.hpp"
+#include "catalog/change_table.hpp"
+#include "catalog/internal_ddl.hpp"
+
+extern "C" {
+#include "catalog/dependency.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/toasting.h"
+#include "commands/defrem.h"
+#include "commands/tablecmds.h"
+#include "commands/tablespace.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
+#include "tcop/utility.h"
+}
+
+namespace cdc::catalog
+{
+
+namespace
+{
+
+struct LeafRange
+{
+	Oid leaf;
+	XLogRecPtr lower;
+	XLogRecPtr upper; /* exclusive */
+};
+
+ColumnDef *
+column_definition(const char *name, Oid type_id, int32 typmod, Oid collation)
+{
+	ColumnDef *column = makeColumnDef(name, type_id, typmod, collation);
+	column->is_local = true;
+	return column;
+}
+
+CreateStmt *
+create_statement(const char *relname, List *columns, const char *tablespace)
+{
+	CreateStmt *stmt = makeNode(CreateStmt);
+	stmt->relation = makeRangeVar(pstrdup(kSchema), pstrdup(relname), -1);
+	stmt->tableElts = columns;
+	stmt->oncommit = ONCOMMIT_NOOP;
+	stmt->tablespacename = tablespace == nullptr ? nullptr : pstrdup(tablespace);
+	return stmt;
+}
+
+Oid
+extension_owner()
+{
+	Oid owner = InvalidOid;
+	Relation relation = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key =
+		scan_key(Anum_pg_extension_oid, F_OIDEQ, ObjectIdGetDatum(cdc_extension_oid()));
+	SysScanDesc scan = systable_beginscan(relation, ExtensionOidIndexId, true, nullptr, 1, &key);
+	HeapTuple tuple = systable_getnext(scan);
+
+	if (HeapTupleIsValid(tuple))
+		owner = reinterpret_cast<Form_pg_extension>(GETSTRUCT(tuple))->extowner;
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return owner;
+}
+
+/* The tablespace of a relation by name; NULL: the database's. */
+char *
+relation_tablespace_name(Oid relation)
+{
+	Oid tablespace = get_rel_tablespace(relation);
+	return OidIsValid(tablespace) ? get_tablespace_name(tablespace) : nullptr;
+}
+
+/* Bounds as written by leaf_attach; anything else in a change table is not ours. */
+bool
+leaf_bounds_from_tuple(HeapTuple tuple, XLogRecPtr *lower, XLogRecPtr *upper)
+{
+	bool isnull;
+	Datum bound = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relpartbound, &isnull);
+
+	if (isnull)
+		return false;
+	auto *spec = static_cast<PartitionBoundSpec *>(stringToNode(TextDatumGetCString(bound)));
+	if (spec->is_default || spec->strategy != PARTITION_STRATEGY_RANGE)
+		return false;
+
+	auto value = [](List *datums, XLogRecPtr infinite) -> XLogRecPtr {
+		auto *datum = static_cast<PartitionRangeDatum *>(linitial(datums));
+		return datum->kind == PARTITION_RANGE_DATUM_VALUE
+				   ? DatumGetLSN(castNode(Const, datum->value)->constvalue)
+				   : infinite;
+	};
+	*lower = value(spec->lowerdatums, 0);
+	*upper = value(spec->upperdatums, PG_UINT64_MAX);
+	return true;
+}
+
+/*
+ * Leaves with their ranges, read without locking the root: the writer must not queue behind a
+ * disable_table that somebody has not committed. Leaves that are being detached are included; their
+ * ranges are still taken.
+ */
+std::span<LeafRange>
+leaf_ranges(Oid root)
+{
+	List *children = find_inheritance_children_extended(root, false, NoLock, nullptr, nullptr);
+	auto *ranges =
+		static_cast<LeafRange *>(palloc(sizeof(LeafRange) * Max(list_length(children), 1)));
+	size_t count = 0;
+	ListCell *cell;
+
+	foreach (cell, children)
+	{
+		LeafRange range = {.leaf = lfirst_oid(cell), .lower = 0, .upper = 0};
+		if (change_table_leaf_bounds(range.leaf, &range.lower, &range.upper))
+			ranges[count++] = range;
+	}
+	return {ranges, count};
+}
+
+const LeafRange *
+range_find(std::span<LeafRange> ranges, XLogRecPtr lsn)
+{
+	for (const LeafRange &range : ranges)
+		if (range.lower <= lsn && lsn < range.upper)
+			return &range;
+	return nullptr;
+}
+
+/* The step that lsn falls into, cut to the room that the existing leaves leave around it. */
+LeafRange
+range_for_new_leaf(std::span<LeafRange> ranges, XLogRecPtr lsn)
+{
+	uint64 step = static_cast<uint64>(guc_partition_wal_size_mb) * 1024 * 1024;
+	LeafRange result = {.leaf = InvalidOid, .lower = lsn / step * step, .upper = 0};
+
+	result.upper = result.lower > PG_UINT64_MAX - step ? PG_UINT64_MAX : result.lower + step;
+	for (const LeafRange &range : ranges)
+	{
+		if (range.upper <= lsn && range.upper > result.lower)
+			result.lower = range.upper;
+		if (range.lower > lsn && range.lower < result.upper)
+			result.upper = range.lower;
+	}
+	return result;
+}
+
+int32
+instance_id_of(Oid root)
+{
+	ScanKeyData key = scan_key(kCtObjectId, F_OIDEQ, ObjectIdGetDatum(root));
+	int32 result = 0;
+
+	rows_scan("change_tables", "change_tables_pkey", {&key, 1}, AccessShareLock,
+			  [&](Relation relation, HeapTuple tuple) {
+				  result = DatumGetInt32(row_deform<kCtColumns>(relation, tuple)[kCtInstanceId]);
+			  });
+	return result;
+}
+
+/* Columns of a new leaf: the root's, with the same attribute numbers. */
+List *
+columns_like(Oid root)
+{
+	/* No lock needed beyond the caller's; closed at once, or AlterTable finds the root in use. */
+	Relation relation = table_open(root, NoLock);
+	TupleDesc descriptor = RelationGetDescr(relation);
+	List *columns = NIL;
+
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+		if (attribute->attisdropped)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("change table \"%s.%s\" has lost a column",
+							kSchema, RelationGetRelationName(relation)),
+					 errdetail("Column number %d was dropped, most likely with its type by DROP ... CASCADE.",
+							   i + 1),
+					 errhint("Disable the capture instance with cdc.sp_cdc_disable_table and enable "
+							 "the table again.")));
+		columns = lappend(columns, column_definition(NameStr(attribute->attname), attribute->atttypid,
+													 attribute->atttypmod, attribute->attcollation));
+	}
+	table_close(relation, NoLock);
+	return columns;
+}
+
+Node *
+lsn_literal(XLogRecPtr lsn)
+{
+	A_Const *literal = makeNode(A_Const);
+	literal->val.sval.type = T_String;
+	literal->val.sval.sval = psprintf("%X/%X", CDC_LSN_FORMAT_ARGS(lsn));
+	literal->location = -1;
+	return reinterpret_cast<Node *>(literal);
+}
+
+/* ALTER TABLE root ATTACH PARTITION leaf FOR VALUES FROM (lower) TO (upper), lock already held. */
+void
+leaf_attach(Oid root, const char *leaf_name, const LeafRange &range)
+{
+	PartitionBoundSpec *bound = makeNode(PartitionBoundSpec);
+	bound->strategy = PARTITION_STRATEGY_RANGE;
+	bound->lowerdatums = list_make1(lsn_literal(range.lower));
+	bound->upperdatums = list_make1(lsn_literal(range.upper));
+	bound->location = -1;
+
+	PartitionCmd *attach = makeNode(PartitionCmd);
+	attach->name = makeRangeVar(pstrdup(kSchema), pstrdup(leaf_name), -1);
+	attach->bound = bound;
+
+	AlterTableCmd *command = makeNode(AlterTableCmd);
+	command->subtype = AT_AttachPartition;
+	command->def = reinterpret_cast<Node *>(attach);
+	internal_alter_table(root, command, ShareUpdateExclusiveLock);
+}
+
+Oid
+leaf_create(Oid root, int32 instance_id, const LeafRange &range)
+{
+	char *name = psprintf("_ct_%d_%016" INT64_MODIFIER "X", instance_id, range.lower);
+	char *tablespace = relation_tablespace_name(root);
+	CreateStmt *stmt = create_statement(
+		name, columns_like(root),
+		tablespace != nullptr ? tablespace : get_tablespace_name(MyDatabaseTableSpace));
+	Oid leaf = InvalidOid;
+
+	/* Whatever default_table_access_method says: the writer and the decoder know heaps. */
+	stmt->accessMethod = pstrdup("heap");
+	with_neutral_settings(tablespace, [&]() {
+		leaf = DefineRelation(stmt, RELKIND_RELATION, extension_owner(), nullptr, "").objectId;
+		CommandCounterIncrement();
+		NewRelationCreateToastTable(leaf, Datum(0));
+		relation_clear_privileges(leaf);
+		extension_add_relation(leaf);
+		CommandCounterIncrement();
+		leaf_attach(root, name, range);
+	});
+	CommandCounterIncrement();
+	return leaf;
+}
+
+} // namespace
+
+Oid
+change_table_create(const char *capture_instance, int32 instance_id,
+					std::span<const ChangeColumn> columns, const char *tablespace)
+{
+	List *definitions = list_make5(
+		column_definition("__$start_lsn", PG_LSNOID, -1, InvalidOid),
+		column_definition("__$end_lsn", PG_LSNOID, -1, InvalidOid),
+		column_definition("__$seqval", PG_LSNOID, -1, InvalidOid),
+		column_definition("__$operation", INT4OID, -1, InvalidOid),
+		column_definition("__$update_mask", BYTEAOID, -1, InvalidOid));
+
+	for (const ChangeColumn &column : columns)
+		definitions = lappend(definitions, column_definition(column.name, column.type_id,
+															 column.typmod, column.collation));
+	definitions =
+		lappend(definitions, column_definition("__$command_id", INT4OID, -1, InvalidOid));
+
+	PartitionElem *key = makeNode(PartitionElem);
+	key->name = pstrdup("__$start_lsn");
+	key->location = -1;
+	PartitionSpec *partitioning = makeNode(PartitionSpec);
+	compat_set_range_partitioned(partitioning);
+	partitioning->partParams = list_make1(key);
+	partitioning->location = -1;
+
+	/* The database's own tablespace must not be named for a partitioned table. */
+	if (tablespace != nullptr && get_tablespace_oid(tablespace, false) == MyDatabaseTableSpace)
+		tablespace = nullptr;
+	CreateStmt *stmt =
+		create_statement(psprintf("%s_ct", capture_instance), definitions, tablespace);
+	stmt->partspec = partitioning;
+
+	IndexElem *element = makeNode(IndexElem);
+	element->name = pstrdup("__$start_lsn");
+	element->ordering = SORTBY_DEFAULT;
+	element->nulls_ordering = SORTBY_NULLS_DEFAULT;
+	IndexStmt *index = makeNode(IndexStmt);
+	index->idxname = psprintf("_ct_%d_idx", instance_id); /* free of the instance's name, as leaves are */
+	index->relation = stmt->relation;
+	index->accessMethod = pstrdup("brin");
+	index->indexParams = list_make1(element);
+	/* Summarised by autovacuum one range behind the tail, without waiting for a vacuum. */
+	index->options = list_make1(makeDefElem(pstrdup("autosummarize"),
+											reinterpret_cast<Node *>(makeString(pstrdup("on"))), -1));
+	index->tableSpace = stmt->tablespacename;
+	index->transformed = true;
+
+	Oid root = InvalidOid;
+	with_neutral_settings(tablespace, [&]() {
+		root = DefineRelation(stmt, RELKIND_RELATION, extension_owner(), nullptr, "").objectId;
+		CommandCounterIncrement();
+		compat_define_index(root, index);
+		CommandCounterIncrement();
+		relation_clear_privileges(root);
+		extension_add_relation(root);
+	});
+	CommandCounterIncrement();
+	return root;
+}
+
+Oid
+change_table_leaf(Oid root, XLogRecPtr lsn, bool *created)
+{
+	if (created != nullptr)
+		*created = false;
+
+	std::span<LeafRange> ranges = leaf_ranges(root);
+	const LeafRange *range = range_find(ranges, lsn);
+	if (range != nullptr && range_find(ranges, range->upper) != nullptr)
+		return range->leaf;
+
+	/* From here on one at a time: whoever waited finds what the other has made. */
+	LockRelationOid(root, ShareUpdateExclusiveLock);
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(root)))
+	{
+		UnlockRelationOid(root, ShareUpdateExclusiveLock);
+		return InvalidOid;
+	}
+	int32 instance_id = instance_id_of(root);
+	if (instance_id == 0)
+		return InvalidOid;
+
+	Oid result = InvalidOid;
+	XLogRecPtr wanted = lsn;
+	for (int i = 0; i < 2; i++)
+	{
+		ranges = leaf_ranges(root);
+		range = range_find(ranges, wanted);
+		LeafRange fresh;
+		if (range == nullptr)
+		{
+			fresh = range_for_new_leaf(ranges, wanted);
+			fresh.leaf = leaf_create(root, instance_id, fresh);
+			range = &fresh;
+			if (created != nullptr)
+				*created = true;
+		}
+		if (i == 0)
+			result = range->leaf;
+		wanted = range->upper;
+	}
+	return result;
+}
+
+bool
+change_table_leaf_bounds(Oid leaf, XLogRecPtr *lower, XLogRecPtr *upper)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(leaf));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	bool found = leaf_bounds_from_tuple(tuple, lower, upper);
+	ReleaseSysCache(tuple);
+	return found;
+}
+
+void
+change_table_drop(Oid root)
+{
+	LockRelationOid(root, AccessExclusiveLock);
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(root)))
+	{
+		UnlockRelationOid(root, AccessExclusiveLock);
+		return;
+	}
+	/* Parent before leaves, as every reader locks them. */
+	(void) find_all_inheritors(root, AccessExclusiveLock, nullptr);
+
+	ObjectAddress address;
+	ObjectAddressSet(address, RelationRelationId, root);
+
+	/*
+	 * Table, leaves, view and functions are members of the extension, and dropping a member would
+	 * mean dropping the extension: those dependencies are left out of account. CASCADE: a view that
+	 * somebody made on a query function must not stop capture for ever.
+	 */
+	performDeletion(&address, DROP_CASCADE,
+					PERFORM_DELETION_INTERNAL | PERFORM_DELETION_QUIETLY |
+						PERFORM_DELETION_SKIP_EXTENSIONS);
+	CommandCounterIncrement();
+}
+
+void
+relation_clear_privileges(Oid relation)
+{
+	HeapTuple tuple = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(relation));
+	bool isnull;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relation);
+	Datum acl = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
+	if (isnull)
+		return;
+
+	Oid *members;
+	int nmembers = aclmembers(DatumGetAclP(acl), &members);
+	Datum values[Natts_pg_class] = {};
+	bool nulls[Natts_pg_class] = {};
+	bool replaces[Natts_pg_class] = {};
+	Relation pg_class = table_open(RelationRelationId, RowExclusiveLock);
+
+	nulls[Anum_pg_class_relacl - 1] = true;
+	replaces[Anum_pg_class_relacl - 1] = true;
+	HeapTuple cleared =
+		heap_modify_tuple(tuple, RelationGetDescr(pg_class), values, nulls, replaces);
+	CatalogTupleUpdate(pg_class, &cleared->t_self, cleared);
+	updateAclDependencies(RelationRelationId, relation, 0,
+						  reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner, nmembers,
+						  members, 0, nullptr);
+	table_close(pg_class, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+void
+extension_add_relation(Oid relation)
+{
+	ObjectAddress member;
+	ObjectAddress extension;
+
+	ObjectAddressSet(member, RelationRelationId, relation);
+	ObjectAddressSet(extension, ExtensionRelationId, cdc_extension_oid());
+	recordDependencyOn(&member, &extension, DEPENDENCY_EXTENSION);
+	recordExtObjInitPriv(relation, RelationRelationId);
+}
+
+} // namespace cdc::catalog

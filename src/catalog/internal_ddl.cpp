@@ -1,0 +1,55 @@
+/*
+ * internal_ddl.cpp
+ *	  DDL of our own through the server's internal entry points.
+ */
+#include "cdc.hpp"
+
+#include "catalog/internal_ddl.hpp"
+
+extern "C" {
+#include "commands/tablecmds.h"
+#include "nodes/makefuncs.h"
+#include "tcop/utility.h"
+}
+
+namespace cdc::catalog
+{
+
+void
+internal_alter_table(Oid relation, AlterTableCmd *command, LOCKMODE lockmode)
+{
+	AlterTableStmt *stmt = makeNode(AlterTableStmt);
+	stmt->relation = makeRangeVar(get_namespace_name(get_rel_namespace(relation)),
+								  get_rel_name(relation), -1);
+	stmt->relation->inh = false;
+	stmt->cmds = list_make1(command);
+	stmt->objtype = OBJECT_TABLE;
+
+	AlterTableUtilityContext context = {};
+	context.queryString = "";
+	context.relid = relation;
+	AlterTable(stmt, lockmode, &context);
+	CommandCounterIncrement();
+}
+
+int
+neutral_settings_begin(const char *default_tablespace)
+{
+	int level = NewGUCNestLevel();
+	auto set = [](const char *name, const char *value) {
+		(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
+	};
+
+	set("default_tablespace", default_tablespace == nullptr ? "" : default_tablespace);
+	set("search_path", "pg_catalog, pg_temp");
+	return level;
+}
+
+void
+neutral_settings_end(int level)
+{
+	AtEOXact_GUC(false, level);
+}
+
+} // namespace cdc::catalog

@@ -1,0 +1,48 @@
+/*
+ * internal_ddl.hpp
+ *	  DDL of our own through the server's internal entry points. Only for this folder.
+ */
+#pragma once
+
+#include "cdc.hpp"
+
+#include "base/scope.hpp"
+
+extern "C" {
+#include "commands/event_trigger.h"
+#include "nodes/parsenodes.h"
+}
+
+namespace cdc::catalog
+{
+
+/*
+ * ALTER TABLE <relation> with one subcommand. The caller holds `lockmode` on the relation, and does
+ * not have it open. Event triggers do not see it.
+ */
+void internal_alter_table(Oid relation, AlterTableCmd *command, LOCKMODE lockmode);
+
+/* Enters and leaves a level of settings in which sessions and databases have no say. */
+int neutral_settings_begin(const char *default_tablespace);
+void neutral_settings_end(int level);
+
+/*
+ * Runs body with default_tablespace as given (NULL: the database's), a fixed search path, and
+ * without showing its commands to event triggers of a surrounding command.
+ */
+template <typename Body>
+void
+with_neutral_settings(const char *default_tablespace, Body body)
+{
+	int level = neutral_settings_begin(default_tablespace);
+
+	/*
+	 * An error ends the settings' level by itself. The inhibition would survive in a command that
+	 * catches it (an exception block in a function that an event trigger calls).
+	 */
+	EventTriggerInhibitCommandCollection();
+	finally(body, []() { EventTriggerUndoInhibitCommandCollection(); });
+	neutral_settings_end(level);
+}
+
+} // namespace cdc::catalog
