@@ -90,6 +90,7 @@ use_server() {
 		[ -x "$pg_config" ] || die "no pg_config at $pg_config"
 	fi
 	major=$("$pg_config" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+	# shellcheck disable=SC2034 # for the tool that sources this
 	bindir=$("$pg_config" --bindir)
 }
 
