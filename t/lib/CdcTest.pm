@@ -1,0 +1,174 @@
+# CdcTest.pm: what the TAP tests share: clusters, enabling, waiting for a state, killing by pid.
+package CdcTest;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use File::Basename;
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes ();
+
+our @EXPORT = qw(cdc_node cdc_create enable_table wait_captured stat_value worker_pid wait_for_worker
+  wait_for_exit wait_for_end start_again start_load finish_load log_size log_since random_seed);
+
+# cdc_node($name, %settings): a running cluster with test/cdc.conf, and settings on top of it.
+sub cdc_node
+{
+	my ($name, %settings) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(allows_streaming => 'logical');
+	$node->append_conf('postgresql.conf',
+		slurp_file(dirname(__FILE__) . '/../../test/cdc.conf'));
+	my %all = (
+		log_statement       => 'none',
+		max_connections     => 50,
+		shared_buffers      => '64MB',
+		max_wal_size        => '1GB',
+		restart_after_crash => 'on',
+		%settings);
+	$node->append_conf('postgresql.conf',
+		join '', map { "$_ = '$all{$_}'\n" } sort keys %all);
+	$node->start;
+	return $node;
+}
+
+# cdc_create($node, $dbname): the extension, enabled.
+sub cdc_create
+{
+	my ($node, $dbname) = @_;
+	$node->safe_psql('postgres', "CREATE DATABASE $dbname") if $dbname ne 'postgres';
+	$node->safe_psql($dbname, 'CREATE EXTENSION cdc');
+	$node->safe_psql($dbname, 'CALL cdc.sp_cdc_enable_db()');
+	return;
+}
+
+# enable_table($node, $dbname, $table, %parameters): a table of schema public, ungated. Parameters are SQL text.
+sub enable_table
+{
+	my ($node, $dbname, $table, %parameters) = @_;
+	my $more = join '', map { ", $_ => $parameters{$_}" } sort keys %parameters;
+	$node->safe_psql($dbname,
+		"CALL cdc.sp_cdc_enable_table(source_schema => 'public', source_name => '$table', role_name => NULL$more)");
+	return;
+}
+
+# wait_captured($node, $dbname): everything committed so far is visible in the change tables.
+sub wait_captured
+{
+	my ($node, $dbname) = @_;
+	$node->safe_psql($dbname, "CALL cdc.wait_for_capture(timeout => '60s')");
+	return;
+}
+
+# stat_value($node, $dbname, $expression): from pg_stat_cdc's row of this database.
+sub stat_value
+{
+	my ($node, $dbname, $expression) = @_;
+	return $node->safe_psql($dbname,
+		"SELECT $expression FROM cdc.pg_stat_cdc WHERE database = current_database()");
+}
+
+# worker_pid($node, $type, $dbname): pid of a process of ours, '' when there is none. No database for the launcher.
+sub worker_pid
+{
+	my ($node, $type, $dbname) = @_;
+	my $where = defined $dbname ? "AND datname = '$dbname'" : '';
+	return $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = '$type' $where");
+}
+
+# wait_for_worker($node, $type, $dbname, $former): until there is one, other than $former; its pid.
+sub wait_for_worker
+{
+	my ($node, $type, $dbname, $former) = @_;
+	my $where = defined $dbname ? "AND datname = '$dbname'" : '';
+	$former ||= 0;
+	$node->poll_query_until('postgres',
+		"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = '$type' $where AND pid <> $former")
+	  or die "no $type started";
+	return worker_pid($node, $type, $dbname);
+}
+
+# wait_for_exit($node, $pid): until the server no longer knows that process.
+sub wait_for_exit
+{
+	my ($node, $pid) = @_;
+	$node->poll_query_until('postgres',
+		"SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid")
+	  or die "process $pid did not end";
+	return;
+}
+
+# wait_for_end($condition, $what): polls a Perl condition, for states that SQL cannot ask about.
+sub wait_for_end
+{
+	my ($condition, $what) = @_;
+	my $deadline = Time::HiRes::time() + $PostgreSQL::Test::Utils::timeout_default;
+	until ($condition->())
+	{
+		die "timed out: $what" if Time::HiRes::time() > $deadline;
+		select undef, undef, undef, 0.05;
+	}
+	return;
+}
+
+# start_again($node): after the postmaster was killed. Its orphans hold the shared memory until they
+# notice, and the server refuses to start until then.
+sub start_again
+{
+	my ($node) = @_;
+	wait_for_end(sub { $node->start(fail_ok => 1) }, 'server starts again');
+	return;
+}
+
+# start_load($node, $dbname, $scripts, %options): pgbench in the background; scripts are [file, weight].
+# Options: clients, seconds, seed. It goes on to connect after a crash only when it is started again.
+sub start_load
+{
+	my ($node, $dbname, $scripts, %options) = @_;
+	my @command = (
+		$node->installed_command('pgbench'), '--no-vacuum',
+		'--client', $options{clients} // 4, '--time', $options{seconds} // 60,
+		'--random-seed', $options{seed} // 1, '--max-tries=5');
+	push @command, map { ('--file', "$_->[0]\@$_->[1]") } @$scripts;
+	my %load = (output => '');
+	$load{run} = IPC::Run::start [ @command, $node->connstr($dbname) ], '<', \undef, '>&', \$load{output};
+	return \%load;
+}
+
+# finish_load($load, $kill): waits for its end, or ends it. Returns what pgbench said.
+sub finish_load
+{
+	my ($load, $kill) = @_;
+	$load->{run}->signal('TERM') if $kill;
+	eval { $load->{run}->finish };
+	return $load->{output};
+}
+
+# log_size($node), log_since($node, $from): the server log from a remembered place on.
+sub log_size
+{
+	my ($node) = @_;
+	return -s $node->logfile;
+}
+
+sub log_since
+{
+	my ($node, $from) = @_;
+	return substr(slurp_file($node->logfile), $from);
+}
+
+# random_seed(): the seed of a random test, said so that a failure can be repeated (CDC_TEST_SEED).
+sub random_seed
+{
+	my $seed = $ENV{CDC_TEST_SEED} || int(rand(1_000_000_000)) || 1;
+	srand $seed;
+	note "CDC_TEST_SEED=$seed";
+	return $seed;
+}
+
+1;
