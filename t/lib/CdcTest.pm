@@ -126,7 +126,7 @@ sub start_again
 }
 
 # start_load($node, $dbname, $scripts, %options): pgbench in the background; scripts are [file, weight].
-# Options: clients, seconds, seed. It goes on to connect after a crash only when it is started again.
+# Options: clients, seconds, rate, seed. It goes on to connect after a crash only when it is started again.
 sub start_load
 {
 	my ($node, $dbname, $scripts, %options) = @_;
@@ -134,6 +134,7 @@ sub start_load
 		$node->installed_command('pgbench'), '--no-vacuum',
 		'--client', $options{clients} // 4, '--time', $options{seconds} // 60,
 		'--random-seed', $options{seed} // 1, '--max-tries=5');
+	push @command, "--rate=$options{rate}" if $options{rate};
 	push @command, map { ('--file', "$_->[0]\@$_->[1]") } @$scripts;
 	my %load = (output => '');
 	$load{run} = IPC::Run::start [ @command, $node->connstr($dbname) ], '<', \undef, '>&', \$load{output};
