@@ -42,6 +42,16 @@ arg_text_trimmed(FunctionCallInfo fcinfo, int n)
 	return value;
 }
 
+/* A text argument that must be there, taken as it is. */
+inline char *
+arg_text_required(FunctionCallInfo fcinfo, int n, const char *parameter)
+{
+	char *value = arg_text(fcinfo, n);
+	if (value == nullptr || value[0] == '\0')
+		error_parameter_missing(parameter, value == nullptr);
+	return value;
+}
+
 /* A trimmed text argument that must be there: NULL or empty is SQL Server error 22963. */
 inline char *
 arg_name_required(FunctionCallInfo fcinfo, int n, const char *parameter)

@@ -100,4 +100,16 @@ require_writable(const char *what)
 	PreventCommandDuringRecovery(what);
 }
 
+void
+refuse_in_extension_script(const char *what)
+{
+	if (!creating_extension)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s cannot be called from the script of an extension", what),
+			 errdetail("The objects it makes would become members of that extension."),
+			 errhint("Call it after CREATE EXTENSION or ALTER EXTENSION UPDATE.")));
+}
+
 } // namespace cdc

@@ -50,4 +50,9 @@ void require_database_owner(const char *what);
  */
 void require_writable(const char *what);
 
+/*
+ * Refuses to run while another extension's script runs: what we make would become that extension's.
+ */
+void refuse_in_extension_script(const char *what);
+
 } // namespace cdc

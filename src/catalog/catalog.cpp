@@ -10,9 +10,10 @@
 #include "cdc.hpp"
 
 #include "catalog/catalog.hpp"
+#include "catalog/catalog_rows.hpp"
 
 extern "C" {
-#include "catalog/indexing.h"
+#include "catalog/pg_extension.h"
 }
 
 namespace cdc::catalog
@@ -37,6 +38,23 @@ Oid
 cdc_extension_oid()
 {
 	return get_extension_oid("cdc", true);
+}
+
+Oid
+cdc_extension_owner()
+{
+	Oid owner = InvalidOid;
+	Relation relation = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key =
+		scan_key(Anum_pg_extension_oid, F_OIDEQ, ObjectIdGetDatum(cdc_extension_oid()));
+	SysScanDesc scan = systable_beginscan(relation, ExtensionOidIndexId, true, nullptr, 1, &key);
+	HeapTuple tuple = systable_getnext(scan);
+
+	if (HeapTupleIsValid(tuple))
+		owner = reinterpret_cast<Form_pg_extension>(GETSTRUCT(tuple))->extowner;
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return owner;
 }
 
 void

@@ -70,6 +70,28 @@ constexpr AttrNumber kPrLastStartLsn = 3;
 constexpr AttrNumber kPrLastEndTime = 4;
 constexpr int kPrColumns = 4;
 
+/* cdc.ddl_history */
+constexpr AttrNumber kDhObjectId = 2;
+
+/* cdc.cdc_jobs */
+constexpr AttrNumber kJbDatabaseId = 1;
+constexpr AttrNumber kJbJobType = 2;
+constexpr AttrNumber kJbJobId = 3;
+constexpr AttrNumber kJbMaxtrans = 4;
+constexpr AttrNumber kJbMaxscans = 5;
+constexpr AttrNumber kJbContinuous = 6;
+constexpr AttrNumber kJbPollinginterval = 7;
+constexpr AttrNumber kJbRetention = 8;
+constexpr AttrNumber kJbThreshold = 9;
+constexpr AttrNumber kJbStarted = 10;
+constexpr int kJbColumns = 10;
+
+/* cdc._replica_identity */
+constexpr AttrNumber kRiSourceObjectId = 1;
+constexpr AttrNumber kRiFormer = 2;
+constexpr AttrNumber kRiIndexName = 3;
+constexpr int kRiColumns = 3;
+
 /* cdc._ddl_queue: rows are inserted and deleted again at once; only the WAL record counts */
 constexpr AttrNumber kDqKind = 1;
 constexpr AttrNumber kDqInstanceId = 2;
@@ -99,6 +121,9 @@ Oid cdc_relation_oid(const char *relname, bool missing_ok);
 
 /* Oid of the extension, InvalidOid when it is not installed here. Needs a transaction. */
 Oid cdc_extension_oid();
+
+/* Owner of the extension, and so of everything in schema cdc. Needs a transaction. */
+Oid cdc_extension_owner();
 
 /*
  * Puts one row into _ddl_queue for the writer to meet in WAL order, and removes it again: the

@@ -11,7 +11,6 @@
 #include "cdc.hpp"
 
 #include "base/guc.hpp"
-#include "base/scope.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/change_table.hpp"
@@ -61,23 +60,6 @@ create_statement(const char *relname, List *columns, const char *tablespace)
 	stmt->oncommit = ONCOMMIT_NOOP;
 	stmt->tablespacename = tablespace == nullptr ? nullptr : pstrdup(tablespace);
 	return stmt;
-}
-
-Oid
-extension_owner()
-{
-	Oid owner = InvalidOid;
-	Relation relation = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyData key =
-		scan_key(Anum_pg_extension_oid, F_OIDEQ, ObjectIdGetDatum(cdc_extension_oid()));
-	SysScanDesc scan = systable_beginscan(relation, ExtensionOidIndexId, true, nullptr, 1, &key);
-	HeapTuple tuple = systable_getnext(scan);
-
-	if (HeapTupleIsValid(tuple))
-		owner = reinterpret_cast<Form_pg_extension>(GETSTRUCT(tuple))->extowner;
-	systable_endscan(scan);
-	table_close(relation, AccessShareLock);
-	return owner;
 }
 
 /* The tablespace of a relation by name; NULL: the database's. */
@@ -246,7 +228,7 @@ leaf_create(Oid root, int32 instance_id, const LeafRange &range)
 	/* Whatever default_table_access_method says: the writer and the decoder know heaps. */
 	stmt->accessMethod = pstrdup("heap");
 	with_neutral_settings(tablespace, [&]() {
-		leaf = DefineRelation(stmt, RELKIND_RELATION, extension_owner(), nullptr, "").objectId;
+		leaf = DefineRelation(stmt, RELKIND_RELATION, cdc_extension_owner(), nullptr, "").objectId;
 		CommandCounterIncrement();
 		NewRelationCreateToastTable(leaf, Datum(0));
 		relation_clear_privileges(leaf);
@@ -309,7 +291,7 @@ change_table_create(const char *capture_instance, int32 instance_id,
 
 	Oid root = InvalidOid;
 	with_neutral_settings(tablespace, [&]() {
-		root = DefineRelation(stmt, RELKIND_RELATION, extension_owner(), nullptr, "").objectId;
+		root = DefineRelation(stmt, RELKIND_RELATION, cdc_extension_owner(), nullptr, "").objectId;
 		CommandCounterIncrement();
 		compat_define_index(root, index);
 		CommandCounterIncrement();

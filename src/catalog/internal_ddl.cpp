@@ -4,9 +4,11 @@
  */
 #include "cdc.hpp"
 
+#include "base/scope.hpp"
 #include "catalog/internal_ddl.hpp"
 
 extern "C" {
+#include "commands/event_trigger.h"
 #include "commands/tablecmds.h"
 #include "nodes/makefuncs.h"
 #include "tcop/utility.h"
@@ -28,7 +30,15 @@ internal_alter_table(Oid relation, AlterTableCmd *command, LOCKMODE lockmode)
 	AlterTableUtilityContext context = {};
 	context.queryString = "";
 	context.relid = relation;
-	AlterTable(stmt, lockmode, &context);
+
+	/*
+	 * Inside a command that an event trigger watches (enable_table called by a function in one) the server
+	 * would add ours to that command's list, and trip over there being none. An error that somebody
+	 * catches further up must not leave the list closed.
+	 */
+	EventTriggerInhibitCommandCollection();
+	finally([&]() { AlterTable(stmt, lockmode, &context); },
+			[]() { EventTriggerUndoInhibitCommandCollection(); });
 	CommandCounterIncrement();
 }
 

@@ -6,10 +6,7 @@
 
 #include "cdc.hpp"
 
-#include "base/scope.hpp"
-
 extern "C" {
-#include "commands/event_trigger.h"
 #include "nodes/parsenodes.h"
 }
 
@@ -27,21 +24,15 @@ int neutral_settings_begin(const char *default_tablespace);
 void neutral_settings_end(int level);
 
 /*
- * Runs body with default_tablespace as given (NULL: the database's), a fixed search path, and
- * without showing its commands to event triggers of a surrounding command.
+ * Runs body with default_tablespace as given (NULL: the database's) and a fixed search path. An
+ * error ends the level of settings by itself.
  */
 template <typename Body>
 void
 with_neutral_settings(const char *default_tablespace, Body body)
 {
 	int level = neutral_settings_begin(default_tablespace);
-
-	/*
-	 * An error ends the settings' level by itself. The inhibition would survive in a command that
-	 * catches it (an exception block in a function that an event trigger calls).
-	 */
-	EventTriggerInhibitCommandCollection();
-	finally(body, []() { EventTriggerUndoInhibitCommandCollection(); });
+	body();
 	neutral_settings_end(level);
 }
 

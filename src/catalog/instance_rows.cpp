@@ -1,0 +1,183 @@
+/*
+ * instance_rows.cpp
+ *	  The rows that make a capture instance, and the locks under which they come and go.
+ */
+#include "cdc.hpp"
+
+#include "catalog/catalog_rows.hpp"
+#include "catalog/instance_rows.hpp"
+
+extern "C" {
+#include "common/hashfn.h"
+#include "storage/lmgr.h"
+}
+
+namespace cdc::catalog
+{
+
+namespace
+{
+
+/* Sub-object numbers of change_tables as lock tags; the table itself is never locked this way. */
+constexpr uint16 kLockName = 1;
+constexpr uint16 kLockSet = 2;
+
+} // namespace
+
+void
+instance_name_lock(const char *name)
+{
+	uint32 hash = DatumGetUInt32(hash_any(reinterpret_cast<const unsigned char *>(name),
+										  static_cast<int>(strlen(name))));
+	LockDatabaseObject(cdc_relation_oid("change_tables", false), hash, kLockName, ExclusiveLock);
+}
+
+bool
+instance_set_lock_to_add()
+{
+	Oid change_tables = cdc_relation_oid("change_tables", false);
+	bool first = instance_set_is_empty();
+
+	LockDatabaseObject(change_tables, InvalidOid, kLockSet, first ? ExclusiveLock : ShareLock);
+
+	/* The set may have been emptied, or got its first member, while we waited. */
+	if (!first && instance_set_is_empty())
+		LockDatabaseObject(change_tables, InvalidOid, kLockSet, ExclusiveLock);
+	return instance_set_is_empty();
+}
+
+void
+instance_set_lock_to_remove()
+{
+	LockDatabaseObject(cdc_relation_oid("change_tables", false), InvalidOid, kLockSet,
+					   ExclusiveLock);
+}
+
+bool
+instance_set_is_empty()
+{
+	bool empty = true;
+	rows_scan("change_tables", nullptr, {}, AccessShareLock,
+			  [&](Relation, HeapTuple) { empty = false; });
+	return empty;
+}
+
+void
+instance_rows_insert(const NewInstance &instance)
+{
+	Relation change_tables = table_open(cdc_relation_oid("change_tables", false), RowExclusiveLock);
+	Row<kCtColumns> row;
+
+	row.set(kCtObjectId, ObjectIdGetDatum(instance.change_table));
+	row.set(kCtVersion, Int32GetDatum(0));
+	row.set(kCtSourceObjectId, ObjectIdGetDatum(instance.source));
+	row.set_name(kCtCaptureInstance, instance.name);
+	row.set_null(kCtStartLsn);
+	row.set_null(kCtEndLsn);
+	row.set(kCtSupportsNetChanges, BoolGetDatum(instance.supports_net_changes));
+	row.set(kCtHasDropPending, BoolGetDatum(false));
+	row.set_name(kCtRoleName, instance.role_name);
+	row.set_name(kCtIndexName,
+				 instance.identifier == nullptr ? nullptr : instance.identifier->index_name);
+	row.set_name(kCtFilegroupName, instance.filegroup_name);
+	row.set(kCtCreateDate, TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
+	row.set(kCtPartitionSwitch, BoolGetDatum(instance.partition_switch));
+	row.set(kCtInstanceId, Int32GetDatum(instance.instance_id));
+	row.set_name(kCtBeforeImage, instance.before_image);
+	row.set_name(kCtTruncateAction, instance.truncate_action);
+	row.set_name(kCtDropAction, instance.drop_action);
+	row_insert(change_tables, row);
+	table_close(change_tables, NoLock);
+
+	Relation captured_columns =
+		table_open(cdc_relation_oid("captured_columns", false), RowExclusiveLock);
+	int ordinal = 0;
+	for (const SourceColumn &column : instance.columns)
+	{
+		Row<kCcColumns> captured;
+		captured.set(kCcObjectId, ObjectIdGetDatum(instance.change_table));
+		captured.set_name(kCcColumnName, column.name);
+		captured.set(kCcColumnId, Int32GetDatum(column.attnum));
+		captured.set(kCcColumnType, CStringGetTextDatum(column.type_name));
+		captured.set(kCcColumnOrdinal, Int32GetDatum(++ordinal));
+		captured.set(kCcIsComputed, BoolGetDatum(column.is_computed));
+		row_insert(captured_columns, captured);
+	}
+	table_close(captured_columns, NoLock);
+
+	Relation index_columns = table_open(cdc_relation_oid("index_columns", false), RowExclusiveLock);
+	for (int i = 0; instance.identifier != nullptr && i < instance.identifier->columns; i++)
+	{
+		AttrNumber attnum = instance.identifier->column[i];
+		Row<kIcColumns> key;
+		key.set(kIcObjectId, ObjectIdGetDatum(instance.change_table));
+		key.set_name(kIcColumnName, get_attname(instance.source, attnum, false));
+		key.set(kIcIndexOrdinal, Int16GetDatum(i + 1));
+		key.set(kIcColumnId, Int32GetDatum(attnum));
+		row_insert(index_columns, key);
+	}
+	table_close(index_columns, NoLock);
+	CommandCounterIncrement();
+}
+
+void
+instance_rows_delete(Oid change_table)
+{
+	ScanKeyData key = scan_key(kCtObjectId, F_OIDEQ, ObjectIdGetDatum(change_table));
+	rows_delete("change_tables", "change_tables_pkey", {&key, 1});
+	key = scan_key(kCcObjectId, F_OIDEQ, ObjectIdGetDatum(change_table));
+	rows_delete("captured_columns", "captured_columns_pkey", {&key, 1});
+	key = scan_key(kIcObjectId, F_OIDEQ, ObjectIdGetDatum(change_table));
+	rows_delete("index_columns", "index_columns_pkey", {&key, 1});
+	key = scan_key(kDhObjectId, F_OIDEQ, ObjectIdGetDatum(change_table));
+	rows_delete("ddl_history", nullptr, {&key, 1});
+	CommandCounterIncrement();
+}
+
+void
+job_rows_insert_defaults()
+{
+	Relation jobs = table_open(cdc_relation_oid("cdc_jobs", false), RowExclusiveLock);
+
+	struct Defaults
+	{
+		const char *job_type;
+		int32 maxtrans;
+		int32 maxscans;
+		bool continuous;
+		int64 retention; /* minutes */
+		int64 threshold;
+	};
+	constexpr std::array<Defaults, 2> kDefaults = {{
+		{"capture", 1000, 10, true, 0, 0},
+		{"cleanup", 0, 0, false, 4320, 5000},
+	}};
+
+	job_rows_delete();
+	for (const Defaults &job : kDefaults)
+	{
+		Row<kJbColumns> row;
+		row.set(kJbDatabaseId, ObjectIdGetDatum(MyDatabaseId));
+		row.set(kJbJobType, CStringGetTextDatum(job.job_type));
+		row.set(kJbJobId, OidFunctionCall0(F_GEN_RANDOM_UUID));
+		row.set(kJbMaxtrans, Int32GetDatum(job.maxtrans));
+		row.set(kJbMaxscans, Int32GetDatum(job.maxscans));
+		row.set(kJbContinuous, BoolGetDatum(job.continuous));
+		row.set(kJbPollinginterval, Int64GetDatum(0));
+		row.set(kJbRetention, Int64GetDatum(job.retention));
+		row.set(kJbThreshold, Int64GetDatum(job.threshold));
+		row.set(kJbStarted, BoolGetDatum(true));
+		row_insert(jobs, row);
+	}
+	table_close(jobs, NoLock);
+	CommandCounterIncrement();
+}
+
+void
+job_rows_delete()
+{
+	rows_delete("cdc_jobs", nullptr, {});
+	CommandCounterIncrement();
+}
+
+} // namespace cdc::catalog
