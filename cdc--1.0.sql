@@ -127,3 +127,123 @@ CREATE TABLE cdc._ddl_queue (
 	command text
 );
 
+--------------------------------------------------------------------------------
+-- 2. Enable and disable
+--------------------------------------------------------------------------------
+
+GRANT USAGE ON SCHEMA cdc TO PUBLIC;
+
+-- 2.1 Enable and disable the database, its jobs
+--
+-- (sp_cdc_enable_db, sp_cdc_disable_db, sp_cdc_start_job, sp_cdc_stop_job, sp_cdc_scan)
+
+-- 2.2 Enable and disable tables
+
+/*
+ * sp_cdc_enable_table: captures the changes of a table from the commit of this transaction on.
+ *
+ * source_schema           schema of the table; required
+ * source_name             ordinary or partitioned table; required, taken as stored: no quotes, no folding
+ * role_name               gating role: only its members may read the changes; NULL: no gating role.
+ *                         Created when missing. It has no default: an ungated table must be asked for
+ * capture_instance        name of the instance, at most 40 bytes; NULL: <schema>_<table>
+ * supports_net_changes    whether to make the net-changes function; NULL: if there is a row identifier
+ * index_name              unique index on NOT NULL columns that identifies rows; NULL: the primary key
+ * captured_column_list    'a, "b,c", [d]'; must hold the row identifier; NULL: all columns
+ * filegroup_name          tablespace of the change table; NULL: the database's
+ * allow_partition_switch  whether partitions may be attached and detached
+ * before_image            'full': before images of whole rows, sets REPLICA IDENTITY FULL;
+ *                         'key': only the row identifier
+ * truncate_action         'refuse' TRUNCATE of the table, or 'record' it in ddl_history
+ * drop_action             'remove' the instance when the table is dropped, or 'keep' its changes
+ *                         until retention has emptied it
+ *
+ * One transaction, the caller's; on any error nothing has changed. Locks the table and each
+ * partition for a short time (ACCESS EXCLUSIVE when the replica identity changes, else SHARE ROW
+ * EXCLUSIVE); lock_timeout applies. At most two instances per table.
+ *
+ * Errors: 55000 not enabled (SQL Server 22901), index not usable (22980), no row identifier (22939), a
+ * publication with fewer columns; 22004, 22023 parameters (22963, 22907, 22844, 22942, 22943, 22965);
+ * 42P01 no such table (22931); 42809 not a table to capture (22974), index not unique (22929) or
+ * nullable (22838); 42501 not the owner (22904), role cannot be created (22944); 42710 name in
+ * use (22926); 42622 name too long (22927); 42602 name invalid (22932, 22938); 54000 third instance
+ * (22962); 42704 no such index (22928) or tablespace (22973); 42703 no such column (22930); 42939
+ * reserved column name (22975); 54011 too many columns (22925, 22865).
+ *
+ * Privilege: owner of the table, or superuser.
+ */
+CREATE PROCEDURE cdc.sp_cdc_enable_table(
+	source_schema text,
+	source_name text,
+	role_name text,
+	capture_instance text DEFAULT NULL,
+	supports_net_changes boolean DEFAULT NULL,
+	index_name text DEFAULT NULL,
+	captured_column_list text DEFAULT NULL,
+	filegroup_name text DEFAULT NULL,
+	allow_partition_switch boolean DEFAULT true,
+	before_image text DEFAULT 'full',
+	truncate_action text DEFAULT 'refuse',
+	drop_action text DEFAULT 'remove')
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'cdc_sp_cdc_enable_table';
+REVOKE ALL ON PROCEDURE cdc.sp_cdc_enable_table(text, text, text, text, boolean, text, text, text, boolean, text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE cdc.sp_cdc_enable_table(text, text, text, text, boolean, text, text, text, boolean, text, text, text) TO PUBLIC;
+COMMENT ON PROCEDURE cdc.sp_cdc_enable_table(text, text, text, text, boolean, text, text, text, boolean, text, text, text) IS
+	'captures the changes of a table: makes a capture instance';
+
+/*
+ * sp_cdc_disable_table: takes a capture instance, with its changes, away.
+ *
+ * source_schema, source_name  the table; required
+ * capture_instance            the instance, or 'all' for every one of the table; required
+ *
+ * The query functions go at once, the change table as soon as capture comes to this commit. With the
+ * table's last instance its former REPLICA IDENTITY comes back, unless somebody has
+ * changed it since; with the database's last instance both jobs go. Gating roles stay.
+ * An instance whose table has been dropped is disabled by its own name.
+ *
+ * Errors: 55000 database (SQL Server 22901) or table (22985) not enabled; 22004, 22023 parameters (22963);
+ * 42P01 no such table (22931); 42704 instance of another table (22960); 42501 not the owner (22904).
+ *
+ * Privilege: owner of the table, or superuser.
+ */
+CREATE PROCEDURE cdc.sp_cdc_disable_table(
+	source_schema text,
+	source_name text,
+	capture_instance text)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'cdc_sp_cdc_disable_table';
+REVOKE ALL ON PROCEDURE cdc.sp_cdc_disable_table(text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE cdc.sp_cdc_disable_table(text, text, text) TO PUBLIC;
+COMMENT ON PROCEDURE cdc.sp_cdc_disable_table(text, text, text) IS
+	'stops capturing a table: removes one capture instance, or all of the table';
+
+--------------------------------------------------------------------------------
+-- Event triggers. They never make a command fail for a reason of their own.
+--------------------------------------------------------------------------------
+
+CREATE FUNCTION cdc._on_ddl_command_end() RETURNS event_trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'cdc_on_ddl_command_end';
+REVOKE ALL ON FUNCTION cdc._on_ddl_command_end() FROM PUBLIC;
+COMMENT ON FUNCTION cdc._on_ddl_command_end() IS
+	'partitions created, attached or detached: replica identity of captured tables';
+
+CREATE FUNCTION cdc._on_sql_drop() RETURNS event_trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'cdc_on_sql_drop';
+REVOKE ALL ON FUNCTION cdc._on_sql_drop() FROM PUBLIC;
+COMMENT ON FUNCTION cdc._on_sql_drop() IS
+	'captured tables that are dropped: marks their capture instances';
+
+CREATE EVENT TRIGGER cdc_ddl_command_end ON ddl_command_end
+	WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA')
+	EXECUTE FUNCTION cdc._on_ddl_command_end();
+ALTER EVENT TRIGGER cdc_ddl_command_end ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER cdc_ddl_command_end IS 'change data capture: partitions of captured tables';
+
+CREATE EVENT TRIGGER cdc_sql_drop ON sql_drop
+	EXECUTE FUNCTION cdc._on_sql_drop();
+ALTER EVENT TRIGGER cdc_sql_drop ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER cdc_sql_drop IS 'change data capture: captured tables that are dropped';

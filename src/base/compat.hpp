@@ -15,6 +15,7 @@ extern "C" {
 #include "catalog/pg_tablespace.h"
 #include "commands/defrem.h"
 #include "nodes/parsenodes.h"
+#include "storage/lock.h"
 #include "utils/acl.h"
 }
 
@@ -93,5 +94,16 @@ compat_is_virtual_column(const FormData_pg_attribute *attribute)
 	return attribute->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL;
 #else
 	return false;
+#endif
+}
+
+/* 17: an argument for "or a stronger one"; nothing is stronger than what we ask for. */
+inline bool
+compat_lock_held_by_me(const LOCKTAG *tag, LOCKMODE lockmode)
+{
+#if PG_VERSION_NUM >= 170000
+	return LockHeldByMe(tag, lockmode, false);
+#else
+	return LockHeldByMe(tag, lockmode);
 #endif
 }

@@ -14,6 +14,10 @@
 
 #include "cdc.hpp"
 
+extern "C" {
+#include "utils/resowner.h"
+}
+
 namespace cdc
 {
 
@@ -105,6 +109,48 @@ report_error(Body body, OnError on_error)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+}
+
+/*
+ * Runs body in a subtransaction. On error it is rolled back, on_error(const ErrorData &) is called in
+ * the caller's memory context, and the call returns false. Cancel and termination go on to the
+ * caller's caller: they are not failures of the body.
+ */
+template <typename Body, typename OnError>
+inline bool
+in_subtransaction(Body body, OnError on_error)
+{
+	static_assert(std::is_trivially_destructible_v<Body>);
+	static_assert(std::is_trivially_destructible_v<OnError>);
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *failure = nullptr;
+
+	BeginInternalSubTransaction(nullptr);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		body();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		failure = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+
+	if (failure == nullptr)
+		return true;
+	if (failure->sqlerrcode == ERRCODE_QUERY_CANCELED || failure->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+		ReThrowError(failure);
+	on_error(*failure);
+	FreeErrorData(failure);
+	return false;
 }
 
 #pragma GCC diagnostic pop

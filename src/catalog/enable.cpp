@@ -39,6 +39,7 @@ extern "C" {
 #include "commands/user.h"
 #include "parser/parse_node.h"
 #include "storage/lmgr.h"
+#include "utils/catcache.h"
 #include "utils/inval.h"
 }
 
