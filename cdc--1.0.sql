@@ -41,11 +41,12 @@ CREATE TABLE cdc.captured_columns (
 	object_id oid NOT NULL,
 	column_name name NOT NULL,
 	column_id integer NOT NULL,
-	column_type text STORAGE PLAIN NOT NULL,
+	column_type text NOT NULL,
 	column_ordinal integer NOT NULL,
 	is_computed boolean NOT NULL,
 	PRIMARY KEY (object_id, column_ordinal)
 ) WITH (user_catalog_table = true);
+ALTER TABLE cdc.captured_columns ALTER COLUMN column_type SET STORAGE PLAIN;
 
 CREATE TABLE cdc.index_columns (
 	object_id oid NOT NULL,
