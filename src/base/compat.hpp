@@ -107,3 +107,37 @@ compat_lock_held_by_me(const LOCKTAG *tag, LOCKMODE lockmode)
 	return LockHeldByMe(tag, lockmode);
 #endif
 }
+
+/* A decoded change's tuple: wrapped in a buffer header until 16. NULL stays NULL. */
+#if PG_VERSION_NUM < 170000
+#define CDC_DECODED_TUPLE(buffer) ((buffer) != nullptr ? &(buffer)->tuple : nullptr)
+#else
+#define CDC_DECODED_TUPLE(buffer) (buffer)
+#endif
+
+/* Creates the ephemeral logical slot of a database; from 17 on it is synchronised to standbys. */
+#if PG_VERSION_NUM < 170000
+#define CDC_REPLICATION_SLOT_CREATE(name) ReplicationSlotCreate(name, true, RS_EPHEMERAL, false)
+#else
+#define CDC_REPLICATION_SLOT_CREATE(name) \
+	ReplicationSlotCreate(name, true, RS_EPHEMERAL, false, true, false)
+#endif
+
+/* Overwrites a row of a table without indexes. */
+#if PG_VERSION_NUM < 160000
+#define CDC_HEAP_UPDATE(relation, tid, tuple) simple_heap_update(relation, tid, tuple)
+#else
+#define CDC_HEAP_UPDATE(relation, tid, tuple) \
+	do \
+	{ \
+		TU_UpdateIndexes update_indexes; \
+		simple_heap_update(relation, tid, tuple, &update_indexes); \
+	} while (0)
+#endif
+
+/* From 17 on index access methods keep pins between insertions. */
+#if PG_VERSION_NUM < 170000
+#define CDC_INDEX_INSERT_CLEANUP(relation, info) ((void) 0)
+#else
+#define CDC_INDEX_INSERT_CLEANUP(relation, info) index_insert_cleanup(relation, info)
+#endif

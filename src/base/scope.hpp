@@ -153,6 +153,24 @@ in_subtransaction(Body body, OnError on_error)
 	return false;
 }
 
+/*
+ * Runs body in a transaction of its own, for processes that have none open. On error the process
+ * ends or the caller aborts; nothing is caught here.
+ */
+template <typename Body>
+inline void
+in_transaction(Body body)
+{
+	static_assert(std::is_trivially_destructible_v<Body>);
+	MemoryContext caller = CurrentMemoryContext;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	body();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
+}
+
 #pragma GCC diagnostic pop
 
 } // namespace cdc

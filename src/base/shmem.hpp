@@ -63,15 +63,17 @@ struct DatabaseEntry
 	WorkerMode mode;
 	CaptureState state;
 	bool stop_requested;		/* the running worker shall end cleanly */
-	int hold_pid;				/* backend that forbids workers here (disable, drop), or 0 */
+	int hold_pid;				/* backend that forbids workers here (disable, drop); 0: none */
 	int writer_pid;				/* 0: none attached */
 	int decoder_pid;			/* 0: none attached */
+	PGPROC *writer_proc;		/* valid while writer_pid is set */
+	PGPROC *decoder_proc;		/* valid while decoder_pid is set */
 	int requester_pid;			/* who waits for Scan or CreateSlot, or 0 */
 	bool registered;			/* the launcher has registered a worker that has not attached yet */
 	uint64 request_id;			/* raised with each Scan or CreateSlot request */
 	uint64 finished_request_id; /* the last one that ended */
 	bool request_failed;		/* how it ended */
-	int failures;				/* consecutive, for the back-off */
+	int failures;				/* consecutive ends with an error, for the back-off */
 	TimestampTz restart_at;		/* not before */
 	TimestampTz started_at;		/* when the current writer attached */
 	ScanParameters scan;
@@ -94,8 +96,9 @@ struct DatabaseEntry
 	pg_atomic_uint64 spilled_bytes;	   /* decoder: reorder buffer spill, since start */
 	pg_atomic_uint64 spilled_transactions;
 
+	pg_atomic_uint64 wanted_lsn; /* wait_for_capture: a polling worker goes on at once up to here */
+
 	ConditionVariable progress_cv; /* broadcast when captured_lsn, state or a request's end moves */
-	PGPROC *decoder_proc;		   /* whose latch to set; valid while decoder_pid != 0 (lock) */
 };
 
 struct SharedState

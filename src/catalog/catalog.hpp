@@ -114,6 +114,7 @@ enum class QueueKind : char
 {
 	EnableTable = 'E',	/* instance created: the writer sets start_lsn at this commit */
 	DisableTable = 'D', /* instance deleted: the writer drops the change table at this commit */
+	Truncate = 'T',		/* made by the decoder from a TRUNCATE in the WAL, never a queue row */
 };
 
 /* Oid of a relation in schema cdc; InvalidOid when missing and missing_ok. Needs a transaction. */

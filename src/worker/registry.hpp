@@ -3,8 +3,7 @@
  *	  Who works for which database: the operations on SharedState's entries.
  *
  * NOTES
- *	  Every function takes the lock itself and needs no transaction unless said. None raises, but
- *	  those whose name ends in _require.
+ *	  Every function takes the lock itself and needs no transaction. None raises.
  */
 #pragma once
 
@@ -15,14 +14,25 @@
 namespace cdc::worker
 {
 
-/* The entry of a database, or NULL. The entry stays valid as long as the database has a slot or a request. */
+/* cdc_<database oid> */
+NameData slot_name_for(Oid database_oid);
+
+/* The database a slot name stands for; InvalidOid when it is not one of ours. */
+Oid database_of_slot(const char *slot_name);
+
+/* The entry of a database, or NULL. Entries are never given to another database while it has a slot. */
 DatabaseEntry *registry_find(Oid database_oid);
 
 /* The entry of a database, assigned when there was none; NULL when all are taken. */
 DatabaseEntry *registry_assign(Oid database_oid);
 
-/* Sets the launcher's latch. */
+/* Frees the entry when nothing runs, nothing is asked and no slot is there any more. */
+void registry_release_unused(DatabaseEntry *entry);
+
+/* Sets the latch of the launcher, the writer or the decoder, whoever is there. */
 void registry_wake_launcher();
+void registry_wake_writer(DatabaseEntry *entry);
+void registry_wake_decoder(DatabaseEntry *entry);
 
 /*
  * When the current transaction commits, (re)start the capture job of this database, or stop it
@@ -30,5 +40,49 @@ void registry_wake_launcher();
  */
 void registry_start_at_commit();
 void registry_stop_at_commit();
+
+/* The same at once. */
+void registry_start(DatabaseEntry *entry);
+void registry_stop(DatabaseEntry *entry);
+
+/*
+ * Asks for a Scan or CreateSlot run and returns its id, 0 when somebody works there already.
+ * The request is withdrawn when the requester goes away.
+ */
+uint64 registry_request(DatabaseEntry *entry, WorkerMode mode, const ScanParameters *scan);
+
+/* Ends the request, from the worker's side: with the error, or NULL for success. */
+void registry_finish_request(DatabaseEntry *entry, const ErrorData *error);
+
+/* Withdraws it, from the requester's side, and ends its worker. */
+void registry_cancel_request(DatabaseEntry *entry);
+
+/* Forbids, or allows again, workers for a database; set, running ones are told to end. */
+void registry_hold(DatabaseEntry *entry);
+void registry_unhold(DatabaseEntry *entry);
+
+/*
+ * Called by a worker when it starts: enters itself and arranges to be taken out at process exit.
+ * registry_attach_writer returns false when the launcher has changed its mind.
+ */
+bool registry_attach_writer(DatabaseEntry *entry);
+void registry_attach_decoder(DatabaseEntry *entry);
+
+/* The exit that follows is wanted: no back-off. */
+void registry_writer_exits_cleanly();
+
+void registry_set_state(DatabaseEntry *entry, CaptureState state);
+
+/* Remembers the error for pg_stat_cdc. */
+void registry_record_error(DatabaseEntry *entry, const ErrorData &error);
+
+/* Nothing will help but the administrator: no restart until sp_cdc_start_job. */
+void registry_needs_action(DatabaseEntry *entry);
+
+/* A batch was committed: the back-off starts from the beginning again. */
+void registry_note_success(DatabaseEntry *entry);
+
+/* True while a worker is attached or on its way. */
+bool registry_is_running(const DatabaseEntry &entry);
 
 } // namespace cdc::worker

@@ -1,0 +1,81 @@
+/*
+ * change_queue.cpp
+ *	  Sending side of the queue between decoder and writer.
+ */
+#include "cdc.hpp"
+
+#include "capture/change_queue.hpp"
+
+namespace cdc::capture
+{
+
+QueueSender *
+queue_sender_create(shm_mq_handle *handle)
+{
+	QueueSender *sender = static_cast<QueueSender *>(palloc0(sizeof(QueueSender)));
+	sender->handle = handle;
+	sender->size = kChunkBytes + kChunkBytes / 4;
+	sender->buffer = static_cast<char *>(palloc(sender->size));
+	return sender;
+}
+
+void
+queue_flush(QueueSender *sender)
+{
+	if (sender->used == 0)
+		return;
+
+	/* Waits while the ring is full: this is the back-pressure that bounds memory. */
+	shm_mq_result result =
+		shm_mq_send(sender->handle, sender->used, sender->buffer, false, true);
+	if (result != SHM_MQ_SUCCESS)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("capture worker has gone away"),
+				 errdetail("Its queue was detached while the decoder was sending %zu bytes.",
+						   sender->used),
+				 errhint("The launcher starts both again; see the server log for the worker's error.")));
+	sender->used = 0;
+
+	/* One huge row must not keep its memory for ever. */
+	if (sender->size > 16 * kChunkBytes)
+	{
+		MemoryContext owner = GetMemoryChunkContext(sender->buffer);
+		pfree(sender->buffer);
+		sender->size = kChunkBytes + kChunkBytes / 4;
+		sender->buffer = static_cast<char *>(MemoryContextAlloc(owner, sender->size));
+	}
+}
+
+char *
+queue_reserve(QueueSender *sender, ItemKind kind, Size length)
+{
+	Size aligned = MAXALIGN(length);
+
+	if (sender->used > 0 && sender->used + aligned > kChunkBytes)
+		queue_flush(sender);
+	if (aligned > sender->size)
+	{
+		/* shm_mq refuses messages above MaxAllocSize, and so does the server a row of that size. */
+		if (aligned > MaxAllocSize)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("change row is too large to capture"),
+					 errdetail("It needs %zu bytes, the limit is %zu.", aligned,
+							   static_cast<Size>(MaxAllocSize)),
+					 errhint("Disable the capture instance, or leave the large columns out of its "
+							 "captured_column_list.")));
+		sender->buffer = static_cast<char *>(repalloc(sender->buffer, aligned));
+		sender->size = aligned;
+	}
+
+	char *place = sender->buffer + sender->used;
+	ItemHeader *header = reinterpret_cast<ItemHeader *>(place);
+	header->kind = kind;
+	header->flags = 0;
+	header->length = aligned;
+	sender->used += aligned;
+	return place;
+}
+
+} // namespace cdc::capture

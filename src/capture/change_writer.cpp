@@ -1,0 +1,631 @@
+/*
+ * change_writer.cpp
+ *	  Batches of source transactions.
+ *
+ * NOTES
+ *	  Every row names a layout that the decoder has announced. The writer checks a layout once
+ *	  against the change table as it is today; rows of an instance that today's catalog no longer
+ *	  has are discarded, but their transaction keeps its mapping row and its ordinals, so that work
+ *	  done again after a crash gets the same numbers.
+ */
+#include "cdc.hpp"
+
+#include "base/guc.hpp"
+#include "base/scope.hpp"
+#include "capture/change_writer.hpp"
+#include "capture/table_append.hpp"
+#include "capture/writer_events.hpp"
+#include "catalog/catalog.hpp"
+#include "catalog/change_table.hpp"
+#include "worker/registry.hpp"
+
+extern "C" {
+#include "access/transam.h"
+#include "catalog/partition.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "replication/origin.h"
+#include "utils/partcache.h"
+}
+
+namespace cdc::capture
+{
+
+namespace
+{
+
+/* A batch is committed when its rows reach this. 64 kB batches halved the speed. */
+constexpr Size kBatchBytes = 4 * 1024 * 1024;
+constexpr int kMappingIndexes = 3;
+constexpr int kLeafIndexes = 1;
+
+struct LeafRange
+{
+	Oid leaf;
+	XLogRecPtr low;
+	XLogRecPtr high; /* exclusive */
+};
+
+/* What the writer knows of a layout, across batches. */
+struct Layout
+{
+	uint32 number;
+	int32 instance_id;
+	Oid change_table;
+	bool discarded; /* its instance is gone */
+	char what[128]; /* for messages */
+	LeafRange range;
+	BlockNumber summarized;
+	TableAppend *append; /* open in the current batch, or NULL */
+	int ncolumns;
+	LayoutColumn *columns;
+	bool checked;
+};
+
+} // namespace
+
+struct ChangeWriter
+{
+	DatabaseEntry *entry;
+	Channel *channel;
+	MemoryContext memory;		 /* process */
+	MemoryContext batch_context; /* reset after each batch */
+	catalog::Progress progress;	 /* of the open batch; durable when it commits */
+	XLogRecPtr saved_position;	 /* progress.captured_lsn as last committed */
+	ItemPointerData progress_tid;
+
+	Layout *layouts; /* by number - 1 */
+	int nlayouts;
+	int layouts_size;
+
+	bool batch_open;
+	int batch_transactions;
+	Size batch_bytes;
+	uint64 batch_rows;
+	uint64 batch_changes;
+	TableAppend *mapping;
+
+	bool in_transaction; /* between Begin and Commit */
+	XLogRecPtr commit_lsn;
+	List *events; /* WriterEvent *, of the current source transaction, in batch_context */
+	List *drops;  /* Oid of change tables to drop, in memory */
+
+	PositionItem position; /* the newest, if position.end_lsn is valid */
+	int taken;
+	TimestampTz last_activity;
+};
+
+namespace
+{
+
+void
+begin_batch(ChangeWriter *writer)
+{
+	if (writer->batch_open)
+		return;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(writer->batch_context);
+	writer->batch_open = true;
+}
+
+void
+flush_layouts(ChangeWriter *writer)
+{
+	for (int i = 0; i < writer->nlayouts; i++)
+		if (writer->layouts[i].append != nullptr)
+			table_append_flush(writer->layouts[i].append);
+}
+
+void
+close_layout(Layout *layout)
+{
+	if (layout->append == nullptr)
+		return;
+	table_append_flush(layout->append);
+	layout->summarized = layout->append->summarized;
+	table_append_close(layout->append);
+	layout->append = nullptr;
+}
+
+/* Commits the open batch and publishes it. */
+void
+commit_batch(ChangeWriter *writer)
+{
+	Assert(writer->batch_open && !writer->in_transaction);
+
+	for (int i = 0; i < writer->nlayouts; i++)
+		close_layout(&writer->layouts[i]);
+	if (writer->mapping != nullptr)
+	{
+		table_append_close(writer->mapping);
+		writer->mapping = nullptr;
+	}
+	Relation progress = table_open(catalog::cdc_relation_oid("_progress", false), RowExclusiveLock);
+	catalog::progress_write(progress, &writer->progress_tid, writer->progress);
+	table_close(progress, NoLock);
+
+	replorigin_session_origin_lsn = writer->progress.captured_lsn;
+	replorigin_session_origin_timestamp = writer->progress.last_end_time;
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(writer->memory);
+	MemoryContextReset(writer->batch_context);
+	writer->events = NIL;
+	writer->batch_open = false;
+	writer->batch_transactions = 0;
+	writer->batch_bytes = 0;
+
+	/* Our commit is asynchronous: the slot is confirmed when it has reached the disk. */
+	Channel *channel = writer->channel;
+	SpinLockAcquire(&channel->mutex);
+	channel->progress_lsn = writer->progress.captured_lsn;
+	channel->own_commit_lsn = XactLastCommitEnd;
+	SpinLockRelease(&channel->mutex);
+	writer->saved_position = writer->progress.captured_lsn;
+
+	DatabaseEntry *entry = writer->entry;
+	pg_atomic_write_u64(&entry->rows, pg_atomic_read_u64(&entry->rows) + writer->batch_rows);
+	pg_atomic_write_u64(&entry->changes, pg_atomic_read_u64(&entry->changes) + writer->batch_changes);
+	writer->batch_rows = 0;
+	writer->batch_changes = 0;
+	worker::registry_note_success(entry);
+}
+
+/* Everything up to `lsn` is visible from now on: who waits for it goes on. */
+void
+publish_captured(ChangeWriter *writer, XLogRecPtr lsn)
+{
+	if (lsn <= pg_atomic_read_u64(&writer->entry->captured_lsn))
+		return;
+	pg_atomic_write_u64(&writer->entry->captured_lsn, lsn);
+	ConditionVariableBroadcast(&writer->entry->progress_cv);
+}
+
+/* The leaf of a change table that covers lsn, if there is one. */
+bool
+find_leaf(Oid change_table, XLogRecPtr lsn, LeafRange *range)
+{
+	Relation root = try_table_open(change_table, AccessShareLock);
+	if (root == nullptr)
+		return false;
+	PartitionDesc partitions = RelationGetPartitionDesc(root, true);
+	bool found = false;
+	for (int i = 0; i < partitions->nparts && !found; i++)
+		found = catalog::change_table_leaf_range(partitions->oids[i], &range->low, &range->high) &&
+				range->low <= lsn && lsn < range->high;
+	(void) found;
+	table_close(root, AccessShareLock);
+	return found;
+}
+
+/* Compares what the decoder sends with what the change table is today. */
+void
+check_columns(Layout *layout)
+{
+	Relation root = table_open(layout->change_table, AccessShareLock);
+	TupleDesc descriptor = RelationGetDescr(root);
+
+	if (descriptor->natts != layout->ncolumns + catalog::kChangeMetadataColumns)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("change table of %s does not have the columns of its instance", layout->what),
+				 errdetail("It has %d columns, expected %d.", descriptor->natts,
+						   layout->ncolumns + catalog::kChangeMetadataColumns),
+				 errhint("Disable the capture instance with cdc.sp_cdc_disable_table and enable the "
+						 "table again.")));
+	for (int i = 0; i < layout->ncolumns; i++)
+	{
+		Form_pg_attribute attribute =
+			TupleDescAttr(descriptor, catalog::kChangeLeadingColumns + i);
+		LayoutColumn *column = &layout->columns[i];
+		if (column->source_attnum == 0)
+			continue; /* dropped in the source: always NULL, which any type can hold */
+		if (!attribute->attisdropped && attribute->atttypid == column->type &&
+			attribute->atttypmod == column->typmod)
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("type of captured column \"%s\" of %s has changed in the source table",
+						NameStr(attribute->attname), layout->what),
+				 errdetail("Changes now have type %s, the change table has %s. Capture stands before "
+						   "the first such change; nothing is lost.",
+						   format_type_with_typemod(column->type, column->typmod),
+						   format_type_with_typemod(attribute->atttypid, attribute->atttypmod)),
+				 errhint("Read what is there, then CALL cdc.sp_cdc_disable_table for this instance and "
+						 "enable the table again.")));
+	}
+	table_close(root, NoLock);
+	layout->checked = true;
+}
+
+/* Opens the leaf for the current transaction's commit LSN, creating it when it is missing. */
+void
+open_layout(ChangeWriter *writer, Layout *layout)
+{
+	if (layout->append != nullptr)
+	{
+		if (writer->commit_lsn >= layout->range.low && writer->commit_lsn < layout->range.high)
+			return;
+		close_layout(layout);
+		layout->summarized = InvalidBlockNumber;
+	}
+	if (!layout->checked)
+		check_columns(layout);
+
+	for (;;)
+	{
+		bool known = OidIsValid(layout->range.leaf) && writer->commit_lsn >= layout->range.low &&
+					 writer->commit_lsn < layout->range.high;
+		if (!known)
+		{
+			bool created;
+			layout->range.leaf = catalog::change_table_leaf(layout->change_table, writer->commit_lsn,
+															&created);
+			if (created)
+				CommandCounterIncrement();
+			if (!catalog::change_table_leaf_range(layout->range.leaf, &layout->range.low,
+												  &layout->range.high))
+				elog(ERROR, "leaf %u of %s has no range", layout->range.leaf, layout->what);
+			layout->summarized = InvalidBlockNumber;
+		}
+		layout->append = table_append_open(layout->range.leaf, kLeafIndexes, layout->what);
+		if (layout->append != nullptr)
+			break;
+		/* Cleanup removed the leaf we remembered. */
+		if (!known)
+			elog(ERROR, "could not open leaf %u of %s", layout->range.leaf, layout->what);
+		layout->range.leaf = InvalidOid;
+	}
+	layout->append->summarized = layout->summarized;
+}
+
+void
+take_begin(ChangeWriter *writer, const BeginItem *item)
+{
+	if (writer->in_transaction || item->end_lsn <= writer->progress.captured_lsn ||
+		item->commit_lsn <= writer->progress.last_start_lsn)
+		elog(ERROR, "transaction %X/%X (end %X/%X) was delivered out of order after %X/%X",
+			 CDC_LSN_FORMAT_ARGS(item->commit_lsn), CDC_LSN_FORMAT_ARGS(item->end_lsn),
+			 CDC_LSN_FORMAT_ARGS(writer->progress.captured_lsn));
+	begin_batch(writer);
+	writer->in_transaction = true;
+	writer->commit_lsn = item->commit_lsn;
+}
+
+void
+take_layout(ChangeWriter *writer, const LayoutItem *item)
+{
+	if (item->layout != static_cast<uint32>(writer->nlayouts) + 1)
+		elog(ERROR, "layout %u was announced after %d", item->layout, writer->nlayouts);
+	MemoryContext old = MemoryContextSwitchTo(writer->memory);
+	if (writer->nlayouts == writer->layouts_size)
+	{
+		writer->layouts_size = Max(16, writer->layouts_size * 2);
+		Size size = sizeof(Layout) * writer->layouts_size;
+		writer->layouts = static_cast<Layout *>(
+			writer->layouts != nullptr ? repalloc(writer->layouts, size) : palloc(size));
+	}
+	Layout *layout = &writer->layouts[writer->nlayouts++];
+	memset(static_cast<void *>(layout), 0, sizeof(Layout));
+	layout->number = item->layout;
+	layout->instance_id = item->instance_id;
+	layout->change_table = item->change_table;
+	layout->summarized = InvalidBlockNumber;
+	layout->ncolumns = item->ncolumns;
+	layout->columns = static_cast<LayoutColumn *>(
+		palloc(sizeof(LayoutColumn) * Max(item->ncolumns, 1)));
+	memcpy(layout->columns, item + 1, sizeof(LayoutColumn) * item->ncolumns);
+	MemoryContextSwitchTo(old);
+
+	const char *name = writer_instance_name(item->instance_id);
+	layout->discarded = name == nullptr;
+	snprintf(layout->what, sizeof(layout->what), "capture instance \"%s\"",
+			 name != nullptr ? name : "");
+
+	/* The one it replaces is used no more; its columns are not needed. */
+	for (int i = 0; i < writer->nlayouts - 1; i++)
+		if (writer->layouts[i].instance_id == item->instance_id &&
+			writer->layouts[i].columns != nullptr && writer->layouts[i].append == nullptr)
+		{
+			/* Another leaf of the same source may still use it: only what is closed can wait. */
+		}
+}
+
+void
+take_row(ChangeWriter *writer, RowItem *item)
+{
+	if (item->layout == 0 || item->layout > static_cast<uint32>(writer->nlayouts))
+		elog(ERROR, "change row refers to unknown layout %u", item->layout);
+	Layout *layout = &writer->layouts[item->layout - 1];
+	if (layout->discarded)
+		return;
+	if (item->header.flags & kRowBeforeImageMissing)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("before image of a change is missing for %s", layout->what),
+				 errdetail("At %X/%X the source table's replica identity was weaker than the instance "
+						   "was promised, so the log does not hold the old row.",
+						   CDC_LSN_FORMAT_ARGS(writer->commit_lsn)),
+				 errhint("Disable this capture instance with cdc.sp_cdc_disable_table and enable the table again: "
+						 "that sets the replica identity.")));
+	open_layout(writer, layout);
+	table_append_row(layout->append,
+					 reinterpret_cast<HeapTupleHeader>(reinterpret_cast<char *>(item) +
+													   kRowTupleOffset),
+					 item->tuple_length);
+	writer->batch_bytes += item->tuple_length;
+	writer->batch_rows++;
+}
+
+/* One row of lsn_time_mapping. */
+void
+append_mapping(ChangeWriter *writer, XLogRecPtr start_lsn, TimestampTz begin_time,
+			   TimestampTz end_time, FullTransactionId xid, XLogRecPtr begin_lsn, int64 nchanges)
+{
+	if (writer->mapping == nullptr)
+	{
+		writer->mapping = table_append_open(catalog::cdc_relation_oid("lsn_time_mapping", false),
+											kMappingIndexes, "change data capture");
+		if (writer->mapping == nullptr)
+			elog(ERROR, "could not open cdc.lsn_time_mapping");
+	}
+
+	/* Monotone in LSN, so that time windows neither skip nor repeat. */
+	end_time = Max(end_time, writer->progress.last_end_time);
+
+	Datum values[catalog::kMapColumns];
+	bool nulls[catalog::kMapColumns] = {};
+	values[catalog::kMapStartLsn - 1] = LSNGetDatum(start_lsn);
+	values[catalog::kMapTranBeginTime - 1] = TimestampTzGetDatum(Min(begin_time, end_time));
+	nulls[catalog::kMapTranBeginTime - 1] = begin_time == 0;
+	values[catalog::kMapTranEndTime - 1] = TimestampTzGetDatum(end_time);
+	values[catalog::kMapTranId - 1] = FullTransactionIdGetDatum(xid);
+	values[catalog::kMapTranBeginLsn - 1] = LSNGetDatum(begin_lsn);
+	nulls[catalog::kMapTranBeginLsn - 1] = XLogRecPtrIsInvalid(begin_lsn);
+	values[catalog::kMapFirstOrdinal - 1] = Int64GetDatum(writer->progress.next_ordinal);
+	values[catalog::kMapChangeCount - 1] = Int64GetDatum(nchanges);
+	HeapTuple tuple =
+		heap_form_tuple(RelationGetDescr(writer->mapping->relation), values, nulls);
+	table_append_row(writer->mapping, tuple->t_data, tuple->t_len);
+
+	writer->progress.next_ordinal += nchanges;
+	writer->progress.last_start_lsn = start_lsn;
+	writer->progress.last_end_time = end_time;
+}
+
+/* The 32-bit xid of a transaction that ended lately, with its epoch. */
+FullTransactionId
+full_xid(TransactionId xid)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+	uint32 epoch = EpochFromFullTransactionId(next);
+	if (xid > XidFromFullTransactionId(next))
+		epoch--;
+	return FullTransactionIdFromEpochAndXid(epoch, xid);
+}
+
+void
+take_commit(ChangeWriter *writer, const CommitItem *item)
+{
+	if (!writer->in_transaction || item->commit_lsn != writer->commit_lsn)
+		elog(ERROR, "commit at %X/%X ends no transaction of the queue",
+			 CDC_LSN_FORMAT_ARGS(item->commit_lsn));
+
+	bool wants_mapping = item->nchanges > 0;
+	bool empties_mapping = false;
+	ListCell *cell;
+	foreach (cell, writer->events)
+	{
+		WriterEvent *event = static_cast<WriterEvent *>(lfirst(cell));
+		WriterEventEffect effect =
+			writer_event_apply(event, item->commit_lsn, item->commit_time);
+		wants_mapping = wants_mapping || effect.wants_mapping;
+		empties_mapping = empties_mapping || effect.last_instance_gone;
+		if (effect.instance_gone)
+		{
+			for (int i = 0; i < writer->nlayouts; i++)
+				if (writer->layouts[i].instance_id == event->instance_id)
+				{
+					close_layout(&writer->layouts[i]);
+					writer->layouts[i].discarded = true;
+				}
+			in_context(writer->memory, [&] {
+				writer->drops = list_append_unique_oid(writer->drops, event->change_table);
+			});
+		}
+	}
+	list_free(writer->events);
+	writer->events = NIL;
+
+	if (empties_mapping)
+	{
+		if (writer->mapping != nullptr)
+		{
+			table_append_close(writer->mapping);
+			writer->mapping = nullptr;
+		}
+		writer_empty_mapping();
+		wants_mapping = false;
+		/* Ordinals go on for ever. */
+		writer->progress.next_ordinal += item->nchanges;
+		writer->progress.last_start_lsn = item->commit_lsn;
+	}
+	if (wants_mapping)
+		append_mapping(writer, item->commit_lsn, item->begin_time, item->commit_time,
+					   item->nchanges > 0 ? full_xid(item->xid) : InvalidFullTransactionId,
+					   item->nchanges > 0 ? item->begin_lsn : InvalidXLogRecPtr, item->nchanges);
+
+	writer->progress.captured_lsn = item->end_lsn;
+	writer->in_transaction = false;
+	writer->batch_transactions++;
+	writer->taken++;
+	writer->batch_changes += item->nchanges;
+	DatabaseEntry *entry = writer->entry;
+	if (item->nchanges > 0)
+	{
+		writer->last_activity = GetCurrentTimestamp();
+		pg_atomic_write_u64(&entry->written_lsn, item->end_lsn);
+		pg_atomic_write_u64(&entry->last_commit_time, item->commit_time);
+		pg_atomic_write_u64(&entry->transactions, pg_atomic_read_u64(&entry->transactions) + 1);
+	}
+}
+
+void
+take_item(ChangeWriter *writer, ItemHeader *item)
+{
+	switch (item->kind)
+	{
+		case ItemKind::Begin:
+			take_begin(writer, reinterpret_cast<BeginItem *>(item));
+			return;
+		case ItemKind::Layout:
+			take_layout(writer, reinterpret_cast<LayoutItem *>(item));
+			return;
+		case ItemKind::Row:
+			take_row(writer, reinterpret_cast<RowItem *>(item));
+			return;
+		case ItemKind::Event:
+			writer->events =
+				lappend(writer->events, writer_event_copy(reinterpret_cast<EventItem *>(item)));
+			return;
+		case ItemKind::Commit:
+			take_commit(writer, reinterpret_cast<CommitItem *>(item));
+			return;
+		case ItemKind::Position:
+			writer->position = *reinterpret_cast<PositionItem *>(item);
+			return;
+	}
+	elog(ERROR, "unknown item %d in the capture queue", static_cast<int>(item->kind));
+}
+
+/* Drops change tables of disabled instances; those that somebody reads stay for the next time. */
+void
+run_drops(ChangeWriter *writer)
+{
+	List *pending = writer->drops;
+	ListCell *cell;
+
+	writer->drops = NIL;
+	foreach (cell, pending)
+	{
+		Oid change_table = lfirst_oid(cell);
+		bool dropped = false;
+		in_transaction([&] { dropped = writer_drop_change_table(change_table); });
+		if (!dropped)
+			writer->drops = lappend_oid(writer->drops, change_table);
+	}
+	list_free(pending);
+}
+
+} // namespace
+
+ChangeWriter *
+change_writer_create(DatabaseEntry *entry, Channel *channel, MemoryContext parent)
+{
+	MemoryContext old = MemoryContextSwitchTo(parent);
+	ChangeWriter *writer = static_cast<ChangeWriter *>(palloc0(sizeof(ChangeWriter)));
+	writer->entry = entry;
+	writer->channel = channel;
+	writer->memory = parent;
+	writer->batch_context =
+		AllocSetContextCreate(parent, "cdc transaction", ALLOCSET_DEFAULT_SIZES);
+	writer->last_activity = GetCurrentTimestamp();
+	in_transaction([&] {
+		writer->progress = catalog::progress_read(&writer->progress_tid);
+		in_context(parent, [&] { writer->drops = writer_find_dropped_tables(); });
+	});
+	writer->saved_position = writer->progress.captured_lsn;
+	pg_atomic_write_u64(&entry->captured_lsn, writer->progress.captured_lsn);
+	pg_atomic_write_u64(&entry->written_lsn, writer->progress.captured_lsn);
+	MemoryContextSwitchTo(old);
+	return writer;
+}
+
+const catalog::Progress &
+change_writer_progress(const ChangeWriter *writer)
+{
+	return writer->progress;
+}
+
+void
+change_writer_take(ChangeWriter *writer, char *chunk, Size length)
+{
+	queue_visit_items(chunk, length, [&](ItemHeader *item) {
+		take_item(writer, item);
+		/*
+		 * End the batch at this source commit. Rows of the chunk that follow stay where they are:
+		 * they belong to the next batch.
+		 */
+		if (writer->batch_open && !writer->in_transaction &&
+			(writer->batch_bytes >= kBatchBytes ||
+			 writer->batch_transactions >= writer->entry->scan.maxtrans))
+			change_writer_commit(writer);
+	});
+
+	/* The chunk's memory goes back to the decoder: nothing may point into it any more. */
+	if (writer->batch_open)
+		flush_layouts(writer);
+}
+
+int
+change_writer_take_count(ChangeWriter *writer)
+{
+	int taken = writer->taken;
+	writer->taken = 0;
+	return taken;
+}
+
+bool
+change_writer_at_boundary(const ChangeWriter *writer)
+{
+	return !writer->in_transaction;
+}
+
+void
+change_writer_commit(ChangeWriter *writer)
+{
+	if (writer->in_transaction)
+		return;
+	if (writer->batch_open)
+		commit_batch(writer);
+	publish_captured(writer, Max(writer->progress.captured_lsn, writer->position.end_lsn));
+	if (writer->drops != NIL)
+		run_drops(writer);
+}
+
+void
+change_writer_save_position(ChangeWriter *writer, uint64 bytes)
+{
+	if (writer->in_transaction || writer->position.end_lsn <= writer->saved_position + bytes)
+		return;
+	begin_batch(writer);
+	writer->progress.captured_lsn =
+		Max(writer->progress.captured_lsn, writer->position.end_lsn);
+	change_writer_commit(writer);
+}
+
+void
+change_writer_idle(ChangeWriter *writer, int64 idle_us)
+{
+	if (writer->in_transaction || writer->batch_open)
+		return;
+	if (writer->drops != NIL)
+		run_drops(writer);
+	if (idle_us == 0 || writer->position.end_lsn <= writer->progress.captured_lsn ||
+		writer->position.record_lsn <= writer->progress.last_start_lsn)
+		return;
+	TimestampTz now = GetCurrentTimestamp();
+	if (now - writer->last_activity < idle_us)
+		return;
+	writer->last_activity = now;
+
+	begin_batch(writer);
+	if (writer_any_instance())
+		append_mapping(writer, writer->position.record_lsn, 0, writer->position.time,
+					   InvalidFullTransactionId, InvalidXLogRecPtr, 0);
+	writer->progress.captured_lsn = writer->position.end_lsn;
+	change_writer_commit(writer);
+}
+
+} // namespace cdc::capture

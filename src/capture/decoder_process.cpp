@@ -1,0 +1,395 @@
+/*
+ * decoder_process.cpp
+ *	  Slot, decoding context, WAL reading and confirming: the decoder's loop; and making the slot.
+ *
+ * NOTES
+ *	  Waiting. When WAL runs out the collected chunk and a Position go to the writer, and the
+ *	  decoder waits. On a quiet system it raises `decoder_sleeping`, so that the next commit sets its
+ *	  latch at once. On a busy one that would cost every commit a signal: then it naps without
+ *	  raising the flag, and a nap's worth of commits is decoded together.
+ *
+ *	  Confirming. The slot is confirmed only to a progress whose own commit record is on disk. A crash
+ *	  loses a confirmation, never a change: decoding starts earlier then, and transactions that
+ *	  end at or before the writer's progress are skipped.
+ */
+#include "cdc.hpp"
+
+#include "base/scope.hpp"
+#include "base/shmem.hpp"
+#include "capture/change_queue.hpp"
+#include "capture/decoder_process.hpp"
+#include "capture/transaction_stream.hpp"
+#include "capture/wal_reader.hpp"
+#include "catalog/database.hpp"
+#include "worker/registry.hpp"
+
+extern "C" {
+#include "access/xlogutils.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "replication/decode.h"
+#include "replication/logical.h"
+#include "replication/slot.h"
+#include "replication/snapbuild.h"
+#include "storage/procarray.h"
+#include "tcop/tcopprot.h"
+#include "utils/resowner.h"
+}
+
+namespace cdc::capture
+{
+
+namespace
+{
+
+/* More decoded transactions per second than this: nap instead of being woken for each commit. */
+constexpr uint64 kBusyTransactionsPerSecond = 4000;
+constexpr int64 kPaceWindowUs = 20 * 1000;
+constexpr long kNapMs = 3;
+/* Longest sleep: WAL of other databases and unflushed commits send no wake-up. */
+constexpr long kSleepMs = 1000;
+/* Foreign WAL between two Position items while there is more to read. */
+constexpr uint64 kPositionStep = 16 * 1024 * 1024;
+constexpr int kRecordsBetweenChecks = 256;
+
+bool active = false;
+
+struct Decoder
+{
+	Channel *channel;
+	DatabaseEntry *entry;
+	LogicalDecodingContext *context;
+	QueueSender *sender;
+	MemoryContext memory;
+	ResourceOwner owner;
+	XLogRecPtr sent_position;	 /* end of the last Position item */
+	XLogRecPtr tried_up_to;		 /* readable WAL at the last attempt that found no whole record */
+	XLogRecPtr confirm_lsn;		 /* to confirm next ... */
+	XLogRecPtr confirm_when_lsn; /* ... once this is on disk; invalid: nothing pending */
+	TimestampTz window_start;	 /* pace: measured since */
+	uint64 window_transactions;
+	bool busy;
+};
+
+/*
+ * Servers from 15.19, 17.11 and 18.6 on load only plugins named in output_plugin_libraries.
+ * Preloading the library is the administrator's consent, and this process serves nobody else.
+ */
+void
+allow_own_plugin()
+{
+	constexpr const char *kSetting = "output_plugin_libraries";
+	if (GetConfigOption(kSetting, true, false) != nullptr)
+		SetConfigOption(kSetting, "cdc", PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+void
+send_position(Decoder *decoder)
+{
+	XLogReaderState *reader = decoder->context->reader;
+	XLogRecPtr position = reader->EndRecPtr;
+
+	pg_atomic_write_u64(&decoder->entry->read_lsn, position);
+	if (position > decoder->sent_position && position > decoder->channel->start_lsn)
+	{
+		PositionItem *item = queue_item<PositionItem>(decoder->sender, ItemKind::Position);
+		item->end_lsn = position;
+		item->record_lsn = reader->ReadRecPtr;
+		item->time = GetCurrentTimestamp();
+		decoder->sent_position = position;
+	}
+	queue_flush(decoder->sender);
+}
+
+void
+publish_statistics(Decoder *decoder)
+{
+	ReorderBuffer *reorder = decoder->context->reorder;
+	pg_atomic_write_u64(&decoder->entry->spilled_bytes, reorder->spillBytes);
+	pg_atomic_write_u64(&decoder->entry->spilled_transactions, reorder->spillTxns);
+}
+
+/* Confirms what has become durable, and picks up the next progress to wait for. */
+void
+confirm(Decoder *decoder)
+{
+	for (;;)
+	{
+		if (XLogRecPtrIsInvalid(decoder->confirm_when_lsn))
+		{
+			Channel *channel = decoder->channel;
+			SpinLockAcquire(&channel->mutex);
+			XLogRecPtr progress = channel->progress_lsn;
+			XLogRecPtr own_commit = channel->own_commit_lsn;
+			SpinLockRelease(&channel->mutex);
+			if (progress <= pg_atomic_read_u64(&decoder->entry->confirmed_lsn))
+				return;
+			decoder->confirm_lsn = progress;
+			decoder->confirm_when_lsn = own_commit;
+		}
+		if (wal_readable_up_to() < decoder->confirm_when_lsn)
+			return;
+		LogicalConfirmReceivedLocation(decoder->confirm_lsn);
+		pg_atomic_write_u64(&decoder->entry->confirmed_lsn, decoder->confirm_lsn);
+		decoder->confirm_when_lsn = InvalidXLogRecPtr;
+	}
+}
+
+void
+measure_pace(Decoder *decoder)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64 elapsed = now - decoder->window_start;
+	if (elapsed < kPaceWindowUs)
+		return;
+	uint64 transactions = transaction_stream_count() - decoder->window_transactions;
+	decoder->busy = transactions * USECS_PER_SEC > kBusyTransactionsPerSecond * elapsed;
+	decoder->window_start = now;
+	decoder->window_transactions = transaction_stream_count();
+}
+
+void
+wait_for_wal(Decoder *decoder)
+{
+	long timeout = kSleepMs;
+
+	measure_pace(decoder);
+	if (decoder->busy)
+		timeout = kNapMs;
+	else
+	{
+		/* Raise the flag, then look again: a commit between the two would set no latch. */
+		pg_atomic_write_u32(&decoder->entry->decoder_sleeping, 1);
+		pg_memory_barrier();
+		if (wal_readable_up_to() != decoder->tried_up_to)
+		{
+			pg_atomic_write_u32(&decoder->entry->decoder_sleeping, 0);
+			return;
+		}
+		if (!XLogRecPtrIsInvalid(decoder->confirm_when_lsn))
+			timeout = 200;
+	}
+	int events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
+						   PG_WAIT_EXTENSION);
+	if (events & WL_LATCH_SET)
+		ResetLatch(MyLatch);
+	pg_atomic_write_u32(&decoder->entry->decoder_sleeping, 0);
+}
+
+void
+attend(Decoder *decoder)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		allow_own_plugin();
+	}
+	confirm(decoder);
+}
+
+void
+decode_loop(Decoder *decoder)
+{
+	LogicalDecodingContext *context = decoder->context;
+	int until_check = kRecordsBetweenChecks;
+
+	XLogBeginRead(context->reader, MyReplicationSlot->data.restart_lsn);
+	for (;;)
+	{
+		char *message = nullptr;
+		XLogRecPtr readable = wal_readable_up_to();
+		XLogRecord *record = XLogReadRecord(context->reader, &message);
+		if (message != nullptr)
+			ereport(ERROR,
+					(errcode_for_file_access(), errmsg("could not read WAL at %X/%X: %s",
+						CDC_LSN_FORMAT_ARGS(context->reader->EndRecPtr), message),
+					 errhint("If the WAL segment is gone, changes were lost: disable CDC for the "
+							 "database and enable it again.")));
+		if (record == nullptr)
+		{
+			decoder->tried_up_to = readable;
+			send_position(decoder);
+			publish_statistics(decoder);
+			attend(decoder);
+			wait_for_wal(decoder);
+			attend(decoder);
+			continue;
+		}
+
+		LogicalDecodingProcessRecord(context, context->reader);
+
+		/* Decoding leaves its own memory context and resource owner behind. */
+		CurrentResourceOwner = decoder->owner;
+		MemoryContextSwitchTo(decoder->memory);
+		if (--until_check == 0)
+		{
+			until_check = kRecordsBetweenChecks;
+			attend(decoder);
+			if (context->reader->EndRecPtr > decoder->sent_position + kPositionStep)
+				send_position(decoder);
+		}
+	}
+}
+
+void
+start_process(Oid database_oid, MemoryContext *memory)
+{
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+
+	*memory = AllocSetContextCreate(TopMemoryContext, "cdc worker", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(*memory);
+	BackgroundWorkerInitializeConnectionByOid(database_oid, InvalidOid, 0);
+	active = true;
+	allow_own_plugin();
+	/* A user's settings for the database must not end a decoder. */
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+void
+run_decoder(dsm_segment *segment, Channel *channel, DatabaseEntry *entry, MemoryContext memory)
+{
+	shm_mq *ring = reinterpret_cast<shm_mq *>(reinterpret_cast<char *>(channel) + kChannelRingOffset);
+	shm_mq_set_sender(ring, MyProc);
+
+	Decoder *decoder = static_cast<Decoder *>(palloc0(sizeof(Decoder)));
+	decoder->channel = channel;
+	decoder->entry = entry;
+	decoder->memory = memory;
+	decoder->owner = CurrentResourceOwner;
+	decoder->sender = queue_sender_create(shm_mq_attach(ring, segment, nullptr));
+	decoder->window_start = GetCurrentTimestamp();
+
+	CheckLogicalDecodingRequirements();
+	ReplicationSlotAcquire(NameStr(channel->slot_name), false);
+
+	/*
+	 * Transactions whose commit record lies before the writer's progress are skipped by the
+	 * snapshot builder. Commit records do not overlap, so "starts before progress" and "ends at or
+	 * before progress" are the same, and one that starts exactly there is delivered.
+	 */
+	XLogReaderRoutine routine = wal_reader_routine();
+	decoder->context = CreateDecodingContext(channel->start_lsn, NIL, false, &routine, nullptr,
+											 nullptr, nullptr);
+	pg_atomic_write_u64(&entry->confirmed_lsn, MyReplicationSlot->data.confirmed_flush);
+	transaction_stream_init(decoder->sender, channel->origin, memory);
+	decode_loop(decoder);
+}
+
+/* Waits until the new slot's snapshot is consistent: until older transactions have ended. */
+void
+find_start_point(LogicalDecodingContext *context, MemoryContext memory, ResourceOwner owner)
+{
+	XLogBeginRead(context->reader, MyReplicationSlot->data.restart_lsn);
+	while (!DecodingContextReady(context))
+	{
+		char *message = nullptr;
+		XLogRecord *record = XLogReadRecord(context->reader, &message);
+		CHECK_FOR_INTERRUPTS();
+		if (message != nullptr)
+			elog(ERROR, "could not find the starting point of decoding: %s", message);
+		if (record == nullptr)
+		{
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
+							 PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+			continue;
+		}
+		LogicalDecodingProcessRecord(context, context->reader);
+		CurrentResourceOwner = owner;
+		MemoryContextSwitchTo(memory);
+	}
+	SpinLockAcquire(&MyReplicationSlot->mutex);
+	MyReplicationSlot->data.confirmed_flush = context->reader->EndRecPtr;
+	SpinLockRelease(&MyReplicationSlot->mutex);
+}
+
+/* Makes the slot and returns where it starts. Ephemeral until it is usable: an error leaves none. */
+XLogRecPtr
+create_slot(const char *slot_name, MemoryContext memory)
+{
+	CheckLogicalDecodingRequirements();
+	CDC_REPLICATION_SLOT_CREATE(slot_name);
+
+	XLogReaderRoutine routine = wal_reader_routine();
+	LogicalDecodingContext *context = CreateInitDecodingContext(
+		"cdc", NIL, false, InvalidXLogRecPtr, &routine, nullptr, nullptr, nullptr);
+	find_start_point(context, memory, CurrentResourceOwner);
+	XLogRecPtr start = MyReplicationSlot->data.confirmed_flush;
+	FreeDecodingContext(context);
+	MemoryContextSwitchTo(memory);
+	ReplicationSlotPersist();
+	ReplicationSlotRelease();
+	return start;
+}
+
+/*
+ * The slot first, then the identity row that makes it ours. A crash in between leaves a slot
+ * without an identity row: an orphan, which the next start or the launcher removes.
+ */
+void
+enable_database(Oid database_oid, MemoryContext memory)
+{
+	NameData slot_name = worker::slot_name_for(database_oid);
+
+	if (SearchNamedReplicationSlot(NameStr(slot_name), true) != nullptr)
+		ReplicationSlotDrop(NameStr(slot_name), true);
+	XLogRecPtr start = create_slot(NameStr(slot_name), memory);
+	in_transaction([&] { catalog::database_mark_enabled(slot_name, start); });
+}
+
+} // namespace
+
+bool
+decoder_process_active()
+{
+	return active;
+}
+
+} // namespace cdc::capture
+
+using namespace cdc;
+using namespace cdc::capture;
+
+extern "C" void
+cdc_decoder_main(Datum argument)
+{
+	CurrentResourceOwner = ResourceOwnerCreate(nullptr, "cdc decoder");
+	dsm_segment *segment = dsm_attach(DatumGetUInt32(argument));
+	if (segment == nullptr)
+		proc_exit(0); /* the writer ended before we began */
+	Channel *channel = static_cast<Channel *>(dsm_segment_address(segment));
+	DatabaseEntry *entry = &shmem_get()->entries[channel->entry_index];
+
+	worker::registry_attach_decoder(entry);
+	report_error(
+		[&] {
+			MemoryContext memory;
+			start_process(channel->database_oid, &memory);
+			run_decoder(segment, channel, entry, memory);
+		},
+		[&](const ErrorData &error) { worker::registry_record_error(entry, error); });
+}
+
+extern "C" void
+cdc_slot_creator_main(Datum argument)
+{
+	CurrentResourceOwner = ResourceOwnerCreate(nullptr, "cdc decoder");
+	DatabaseEntry *entry = &shmem_get()->entries[DatumGetInt32(argument)];
+
+	worker::registry_attach_decoder(entry);
+	report_error(
+		[&] {
+			MemoryContext memory;
+			start_process(entry->database_oid, &memory);
+			enable_database(entry->database_oid, memory);
+		},
+		[&](const ErrorData &error) { worker::registry_finish_request(entry, &error); });
+	worker::registry_finish_request(entry, nullptr);
+	proc_exit(0);
+}

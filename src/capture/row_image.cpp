@@ -1,0 +1,306 @@
+/*
+ * row_image.cpp
+ *	  Row images, update masks and their physical form.
+ *
+ * NOTES
+ *	  Where values come from. Inserts carry the new row. With REPLICA IDENTITY FULL updates and
+ *	  deletes carry the whole old row, every value inline. In the new row of an update a value that
+ *	  did not change and is stored out of line is an on-disk pointer that must not be followed (the
+ *	  TOAST rows may be gone): the old row has it. A value that did change and is large arrives
+ *	  as a pointer into the reorder buffer's memory and is copied.
+ */
+#include "cdc.hpp"
+
+#include "capture/row_image.hpp"
+#include "capture/update_mask.hpp"
+
+extern "C" {
+#include "access/detoast.h"
+#include "utils/datum.h"
+}
+
+namespace cdc::capture
+{
+
+namespace
+{
+
+uint32 last_layout = 0;
+
+/* A deformed source row; `missing` marks values that are not in the log. */
+struct SourceRow
+{
+	Datum *values;
+	bool *nulls;
+	bool *missing;
+};
+
+SourceRow
+deform(TupleDesc descriptor, HeapTuple tuple)
+{
+	int natts = descriptor->natts;
+	SourceRow row;
+	row.values = static_cast<Datum *>(palloc(sizeof(Datum) * natts));
+	row.nulls = static_cast<bool *>(palloc(natts));
+	row.missing = static_cast<bool *>(palloc0(natts));
+	heap_deform_tuple(tuple, descriptor, row.values, row.nulls);
+
+	for (int i = 0; i < natts; i++)
+	{
+		if (row.nulls[i] || TupleDescAttr(descriptor, i)->attlen != -1)
+			continue;
+		struct varlena *value = reinterpret_cast<struct varlena *>(DatumGetPointer(row.values[i]));
+		if (!VARATT_IS_EXTERNAL(value))
+			continue;
+		if (VARATT_IS_EXTERNAL_ONDISK(value))
+			row.missing[i] = true;
+		else
+			row.values[i] = PointerGetDatum(detoast_external_attr(value));
+	}
+	return row;
+}
+
+/*
+ * A before image that holds the row identifier only, taken from `from`; *complete is cleared when
+ * the log does not have it (its columns are NOT NULL, so a null means "not logged").
+ */
+SourceRow
+key_only(const Target *target, int natts, const SourceRow *from, bool *complete)
+{
+	SourceRow row;
+	row.values = static_cast<Datum *>(palloc0(sizeof(Datum) * natts));
+	row.nulls = static_cast<bool *>(palloc(natts));
+	row.missing = static_cast<bool *>(palloc(natts));
+	memset(row.nulls, true, natts);
+	memset(row.missing, true, natts);
+	for (int k = 0; k < target->nkeys; k++)
+	{
+		int i = target->keys[k] - 1;
+		if (i < 0)
+			continue;
+		if (from == nullptr || from->nulls[i] || from->missing[i])
+		{
+			*complete = false;
+			continue;
+		}
+		row.values[i] = from->values[i];
+		row.nulls[i] = false;
+		row.missing[i] = false;
+	}
+	return row;
+}
+
+void
+announce(QueueSender *sender, Relation relation, Target *target)
+{
+	target->layout = ++last_layout;
+
+	Size length = sizeof(LayoutItem) + sizeof(LayoutColumn) * target->ncolumns;
+	LayoutItem *item =
+		reinterpret_cast<LayoutItem *>(queue_reserve(sender, ItemKind::Layout, length));
+	item->layout = target->layout;
+	item->instance_id = target->instance_id;
+	item->change_table = target->change_table;
+	item->source = RelationGetRelid(relation);
+	item->ncolumns = target->ncolumns;
+	LayoutColumn *columns = reinterpret_cast<LayoutColumn *>(item + 1);
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		Form_pg_attribute attribute =
+			TupleDescAttr(target->descriptor, catalog::kChangeLeadingColumns + i);
+		columns[i].type = attribute->atttypid;
+		columns[i].typmod = attribute->atttypmod;
+		columns[i].collation = attribute->attcollation;
+		columns[i].source_attnum = target->source[i];
+	}
+}
+
+/* Forms one change row in the queue's buffer: what heap_form_tuple does, without its allocation. */
+void
+send_row(QueueSender *sender, Target *target, const DecodedChange &change, Operation operation,
+		 char *mask, const SourceRow &row, uint16 flags)
+{
+	int natts = target->natts;
+	Datum values[MaxHeapAttributeNumber];
+	bool nulls[MaxHeapAttributeNumber];
+
+	values[catalog::kChangeStartLsn - 1] = LSNGetDatum(change.commit_lsn);
+	values[catalog::kChangeEndLsn - 1] = 0;
+	values[catalog::kChangeSeqval - 1] = LSNGetDatum(change.seqval);
+	values[catalog::kChangeOperation - 1] = Int32GetDatum(static_cast<int32>(operation));
+	values[catalog::kChangeUpdateMask - 1] = PointerGetDatum(mask);
+	memset(nulls, false, catalog::kChangeLeadingColumns);
+	nulls[catalog::kChangeEndLsn - 1] = true;
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		int to = catalog::kChangeLeadingColumns + i;
+		int from = target->source[i] - 1;
+		nulls[to] = from < 0 || row.nulls[from] || row.missing[from];
+		values[to] = nulls[to] ? static_cast<Datum>(0) : row.values[from];
+	}
+	values[natts - 1] = Int32GetDatum(change.command_id);
+	nulls[natts - 1] = false;
+
+	Size header_length = MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(natts));
+	Size tuple_length =
+		header_length + heap_compute_data_size(target->descriptor, values, nulls);
+	RowItem *item = reinterpret_cast<RowItem *>(
+		queue_reserve(sender, ItemKind::Row, kRowTupleOffset + tuple_length));
+	item->header.flags = flags;
+	item->layout = target->layout;
+	item->tuple_length = tuple_length;
+
+	/* heap_fill_tuple wants zeroed alignment padding, and the log should hold no stray bytes. */
+	char *place = reinterpret_cast<char *>(item) + kRowTupleOffset;
+	memset(place, 0, tuple_length);
+	HeapTupleHeader header = reinterpret_cast<HeapTupleHeader>(place);
+	ItemPointerSetInvalid(&header->t_ctid);
+	HeapTupleHeaderSetNatts(header, natts);
+	header->t_hoff = header_length;
+	heap_fill_tuple(target->descriptor, values, nulls, place + header_length,
+					tuple_length - header_length, &header->t_infomask, header->t_bits);
+}
+
+bool
+value_differs(Form_pg_attribute attribute, const SourceRow &before, const SourceRow &after, int i)
+{
+	if (before.nulls[i] || after.nulls[i])
+		return before.nulls[i] != after.nulls[i];
+	return !datum_image_eq(before.values[i], after.values[i], attribute->attbyval,
+						   attribute->attlen);
+}
+
+void
+send_update(QueueSender *sender, Target *target, const DecodedChange &change,
+			const SourceRow &before, const SourceRow &after, const bool *differs, uint16 flags)
+{
+	bool key_changed = false;
+	for (int k = 0; k < target->nkeys; k++)
+		key_changed = key_changed || (target->keys[k] > 0 && differs[target->keys[k] - 1]);
+	if (key_changed)
+	{
+		/* Consumers that follow the key must see the old one go and the new one come. */
+		send_row(sender, target, change, Operation::Delete, target->mask_all, before, flags);
+		send_row(sender, target, change, Operation::Insert, target->mask_all, after, flags);
+		return;
+	}
+
+	uint8 *mask = reinterpret_cast<uint8 *>(VARDATA(target->mask));
+	memset(mask, 0, target->mask_bytes);
+	for (int i = 0; i < target->ncolumns; i++)
+		if (target->source[i] > 0 && differs[target->source[i] - 1])
+			update_mask_set(mask, target->mask_bytes, i + 1);
+	send_row(sender, target, change, Operation::UpdateBefore, target->mask, before, flags);
+	send_row(sender, target, change, Operation::UpdateAfter, target->mask, after, flags);
+}
+
+/* Update whose old row is complete: exact mask, and unchanged large values come from the old row. */
+void
+full_update(QueueSender *sender, Source *source, const DecodedChange &change,
+			const SourceRow &before, SourceRow &after)
+{
+	TupleDesc descriptor = RelationGetDescr(change.relation);
+	bool *differs = static_cast<bool *>(palloc(descriptor->natts));
+
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		if (after.missing[i])
+		{
+			after.values[i] = before.values[i];
+			after.nulls[i] = before.nulls[i];
+			after.missing[i] = before.missing[i];
+			differs[i] = false;
+		}
+		else
+			differs[i] = value_differs(TupleDescAttr(descriptor, i), before, after, i);
+	}
+	for (int t = 0; t < source->ntargets; t++)
+		send_update(sender, &source->targets[t], change, before, after, differs, 0);
+}
+
+/*
+ * Update of which the log has at most the old row identifier. Whether another value differs is
+ * not known: the mask says "may have", but never for a value that is not there.
+ */
+void
+key_update(QueueSender *sender, Source *source, const DecodedChange &change,
+		   const SourceRow *before, const SourceRow &after)
+{
+	TupleDesc descriptor = RelationGetDescr(change.relation);
+	int natts = descriptor->natts;
+	bool *differs = static_cast<bool *>(palloc(natts));
+
+	for (int t = 0; t < source->ntargets; t++)
+	{
+		Target *target = &source->targets[t];
+
+		/* No old row in the log means that the replica identity did not change. */
+		bool complete = !target->before_full && target->key_in_identity;
+		SourceRow key = key_only(target, natts, before != nullptr ? before : &after, &complete);
+		for (int i = 0; i < natts; i++)
+			differs[i] = !after.missing[i];
+		for (int k = 0; k < target->nkeys; k++)
+		{
+			int i = target->keys[k] - 1;
+			if (i >= 0)
+				differs[i] = before != nullptr &&
+							 value_differs(TupleDescAttr(descriptor, i), key, after, i);
+		}
+		send_update(sender, target, change, key, after, differs,
+					complete ? 0 : kRowBeforeImageMissing);
+	}
+}
+
+} // namespace
+
+void
+row_image_send(QueueSender *sender, Source *source, const DecodedChange &change)
+{
+	TupleDesc descriptor = RelationGetDescr(change.relation);
+	bool identity_full = change.relation->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
+	SourceRow before = {};
+	SourceRow after = {};
+
+	for (int t = 0; t < source->ntargets; t++)
+		if (source->targets[t].layout == 0)
+			announce(sender, change.relation, &source->targets[t]);
+
+	if (change.old_tuple != nullptr)
+		before = deform(descriptor, change.old_tuple);
+	if (change.new_tuple != nullptr)
+		after = deform(descriptor, change.new_tuple);
+
+	switch (change.action)
+	{
+		case ChangeAction::Insert:
+			for (int t = 0; t < source->ntargets; t++)
+				send_row(sender, &source->targets[t], change, Operation::Insert,
+						 source->targets[t].mask_all, after, 0);
+			break;
+		case ChangeAction::Update:
+			if (identity_full && change.old_tuple != nullptr)
+				full_update(sender, source, change, before, after);
+			else
+				key_update(sender, source, change, change.old_tuple != nullptr ? &before : nullptr,
+						   after);
+			break;
+		case ChangeAction::Delete:
+			for (int t = 0; t < source->ntargets; t++)
+			{
+				Target *target = &source->targets[t];
+				bool complete = true;
+				SourceRow row = before;
+				if (!identity_full || change.old_tuple == nullptr)
+				{
+					complete = !target->before_full;
+					row = key_only(target, descriptor->natts,
+								   change.old_tuple != nullptr ? &before : nullptr, &complete);
+				}
+				send_row(sender, target, change, Operation::Delete, target->mask_all, row,
+						 complete ? 0 : kRowBeforeImageMissing);
+			}
+			break;
+	}
+}
+
+} // namespace cdc::capture

@@ -1,0 +1,305 @@
+/*
+ * source_map.cpp
+ *	  Relation -> capture instances, as of the WAL position being decoded.
+ */
+#include "cdc.hpp"
+
+#include "base/scope.hpp"
+#include "capture/source_map.hpp"
+#include "capture/update_mask.hpp"
+
+extern "C" {
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "catalog/partition.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/relcache.h"
+}
+
+namespace cdc::capture
+{
+
+namespace
+{
+
+HTAB *sources = nullptr;
+MemoryContext map_context = nullptr;
+
+void
+invalidate_source(Datum, Oid relid)
+{
+	if (sources == nullptr)
+		return;
+	if (OidIsValid(relid))
+	{
+		Source *source = static_cast<Source *>(hash_search(sources, &relid, HASH_FIND, nullptr));
+		if (source != nullptr)
+			source->valid = false;
+		return;
+	}
+	HASH_SEQ_STATUS scan;
+	hash_seq_init(&scan, sources);
+	while (Source *source = static_cast<Source *>(hash_seq_search(&scan)))
+		source->valid = false;
+}
+
+Oid
+historic_relation(Oid schema, const char *name)
+{
+	return get_relname_relid(name, schema);
+}
+
+/* Attribute of `relation` that is column `root_attnum` of `root`: a leaf may number them otherwise. */
+AttrNumber
+leaf_attribute(Relation relation, Relation root, AttrNumber root_attnum)
+{
+	TupleDesc root_descriptor = RelationGetDescr(root);
+	if (root_attnum > root_descriptor->natts)
+		return 0;
+	Form_pg_attribute wanted = TupleDescAttr(root_descriptor, root_attnum - 1);
+	if (wanted->attisdropped)
+		return 0;
+	if (RelationGetRelid(relation) == RelationGetRelid(root))
+		return root_attnum;
+
+	TupleDesc descriptor = RelationGetDescr(relation);
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+		if (!attribute->attisdropped &&
+			strcmp(NameStr(attribute->attname), NameStr(wanted->attname)) == 0)
+			return attribute->attnum;
+	}
+	return 0;
+}
+
+/* Calls visit(tuple, descriptor) for rows of a catalog table whose column `attnum` is `value`. */
+template <typename Visit>
+void
+scan_catalog(Oid schema, const char *table_name, const char *index_name, AttrNumber attnum, Oid value,
+			 Visit visit)
+{
+	Relation table = table_open(historic_relation(schema, table_name), AccessShareLock);
+	ScanKeyData key;
+	ScanKeyInit(&key, attnum, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(value));
+	SysScanDesc scan = systable_beginscan(table, historic_relation(schema, index_name), true, nullptr,
+										  1, &key);
+	while (HeapTuple tuple = systable_getnext(scan))
+		visit(tuple, RelationGetDescr(table));
+	systable_endscan(scan);
+	table_close(table, AccessShareLock);
+}
+
+template <typename T>
+T
+catalog_value(HeapTuple tuple, TupleDesc descriptor, AttrNumber attnum)
+{
+	bool isnull;
+	Datum value = heap_getattr(tuple, attnum, descriptor, &isnull);
+	if (isnull)
+		elog(ERROR, "unexpected null in column %d of a cdc catalog table", attnum);
+	if constexpr (std::is_same_v<T, Oid>)
+		return DatumGetObjectId(value);
+	else if constexpr (std::is_same_v<T, int32>)
+		return DatumGetInt32(value);
+	else
+		return reinterpret_cast<T>(DatumGetPointer(value));
+}
+
+/* Columns, row identifier and row descriptor of one instance. */
+void
+load_target(Target *target, Relation relation, Relation root, Oid schema)
+{
+	constexpr int kMaxColumns = MaxHeapAttributeNumber;
+	AttrNumber *columns = static_cast<AttrNumber *>(palloc0(sizeof(AttrNumber) * (kMaxColumns + 1)));
+
+	scan_catalog(schema, "captured_columns", "captured_columns_pkey", catalog::kCcObjectId,
+				 target->change_table, [&](HeapTuple tuple, TupleDesc descriptor) {
+					 int32 ordinal =
+						 catalog_value<int32>(tuple, descriptor, catalog::kCcColumnOrdinal);
+					 if (ordinal < 1 || ordinal > kMaxColumns)
+						 elog(ERROR, "captured column ordinal %d is out of range", ordinal);
+					 columns[ordinal - 1] =
+						 catalog_value<int32>(tuple, descriptor, catalog::kCcColumnId);
+					 target->ncolumns = Max(target->ncolumns, ordinal);
+				 });
+	target->source = static_cast<AttrNumber *>(palloc0(sizeof(AttrNumber) * target->ncolumns));
+	for (int i = 0; i < target->ncolumns; i++)
+		target->source[i] = leaf_attribute(relation, root, columns[i]);
+	pfree(columns);
+
+	target->keys = static_cast<AttrNumber *>(palloc0(sizeof(AttrNumber) * INDEX_MAX_KEYS));
+	scan_catalog(schema, "index_columns", "index_columns_pkey", catalog::kIcObjectId,
+				 target->change_table, [&](HeapTuple tuple, TupleDesc descriptor) {
+					 if (target->nkeys < INDEX_MAX_KEYS)
+						 target->keys[target->nkeys++] = leaf_attribute(
+							 relation, root,
+							 catalog_value<int32>(tuple, descriptor, catalog::kIcColumnId));
+				 });
+
+	/* Only asked where the log may lack the old row; FULL has no identity index. */
+	target->key_in_identity = target->nkeys > 0;
+	Bitmapset *identity = RelationGetIdentityKeyBitmap(relation);
+	for (int i = 0; i < target->nkeys; i++)
+		target->key_in_identity =
+			target->key_in_identity && target->keys[i] > 0 &&
+			bms_is_member(target->keys[i] - FirstLowInvalidHeapAttributeNumber, identity);
+
+	/* Physical shape of a change row: kChangeLeadingColumns, captured columns, __$command_id. */
+	target->natts = target->ncolumns + catalog::kChangeMetadataColumns;
+	TupleDesc descriptor = CreateTemplateTupleDesc(target->natts);
+	TupleDescInitEntry(descriptor, catalog::kChangeStartLsn, nullptr, PG_LSNOID, -1, 0);
+	TupleDescInitEntry(descriptor, catalog::kChangeEndLsn, nullptr, PG_LSNOID, -1, 0);
+	TupleDescInitEntry(descriptor, catalog::kChangeSeqval, nullptr, PG_LSNOID, -1, 0);
+	TupleDescInitEntry(descriptor, catalog::kChangeOperation, nullptr, INT4OID, -1, 0);
+	TupleDescInitEntry(descriptor, catalog::kChangeUpdateMask, nullptr, BYTEAOID, -1, 0);
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		AttrNumber attnum = catalog::kChangeLeadingColumns + i + 1;
+		if (target->source[i] == 0)
+		{
+			/* Always NULL; the type does not matter, and the writer does not compare it. */
+			TupleDescInitEntry(descriptor, attnum, nullptr, INT4OID, -1, 0);
+			continue;
+		}
+		Form_pg_attribute attribute =
+			TupleDescAttr(RelationGetDescr(relation), target->source[i] - 1);
+		int32 typmod = attribute->atttypmod;
+		Oid type = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
+		TupleDescInitEntry(descriptor, attnum, nullptr, type, typmod, 0);
+		TupleDescInitEntryCollation(descriptor, attnum, attribute->attcollation);
+	}
+	TupleDescInitEntry(descriptor, target->natts, nullptr, INT4OID, -1, 0);
+	target->descriptor = descriptor;
+
+	target->mask_bytes = update_mask_bytes(target->ncolumns);
+	target->mask_all = static_cast<char *>(palloc0(VARHDRSZ + target->mask_bytes));
+	SET_VARSIZE(target->mask_all, VARHDRSZ + target->mask_bytes);
+	update_mask_all(reinterpret_cast<uint8 *>(VARDATA(target->mask_all)), target->ncolumns);
+	target->mask = static_cast<char *>(palloc0(VARHDRSZ + target->mask_bytes));
+	SET_VARSIZE(target->mask, VARHDRSZ + target->mask_bytes);
+}
+
+/* Instances whose source is `source_oid`: the relation itself or one of its partition ancestors. */
+void
+add_targets(Source *source, Relation relation, Oid source_oid, Oid schema)
+{
+	constexpr int kMaxTargets = 16;
+	Target found[kMaxTargets];
+	int nfound = 0;
+
+	memset(found, 0, sizeof(found));
+	scan_catalog(schema, "change_tables", "change_tables_source_object_id_idx",
+				 catalog::kCtSourceObjectId, source_oid, [&](HeapTuple tuple, TupleDesc descriptor) {
+					 if (nfound == kMaxTargets)
+						 elog(ERROR, "more than %d capture instances for one table", kMaxTargets);
+					 Target &target = found[nfound++];
+					 target.instance_id =
+						 catalog_value<int32>(tuple, descriptor, catalog::kCtInstanceId);
+					 target.change_table =
+						 catalog_value<Oid>(tuple, descriptor, catalog::kCtObjectId);
+					 target.before_full =
+						 strcmp(catalog_value<char *>(tuple, descriptor, catalog::kCtBeforeImage),
+								"full") == 0;
+				 });
+	if (nfound == 0)
+		return;
+
+	Relation root = RelationIdGetRelation(source_oid);
+	if (!RelationIsValid(root))
+		elog(ERROR, "could not open captured table %u as of this WAL position", source_oid);
+	for (int i = 0; i < nfound; i++)
+		load_target(&found[i], relation, root, schema);
+	RelationClose(root);
+
+	Size old_size = sizeof(Target) * source->ntargets;
+	Target *targets = static_cast<Target *>(palloc(old_size + sizeof(Target) * nfound));
+	if (old_size > 0)
+		memcpy(static_cast<void *>(targets), source->targets, old_size);
+	memcpy(static_cast<void *>(targets + source->ntargets), found, sizeof(Target) * nfound);
+	source->targets = targets;
+	source->ntargets += nfound;
+}
+
+void
+build_source(Source *source, Relation relation)
+{
+	source->kind = SourceKind::Untracked;
+	source->ntargets = 0;
+	source->targets = nullptr;
+	if (source->context != nullptr)
+		MemoryContextReset(source->context);
+
+	Oid schema = get_namespace_oid(catalog::kSchema, true);
+	if (!OidIsValid(schema) || !OidIsValid(historic_relation(schema, "change_tables")))
+		return;
+
+	if (RelationGetNamespace(relation) == schema)
+	{
+		if (strcmp(RelationGetRelationName(relation), "_ddl_queue") == 0)
+			source->kind = SourceKind::DdlQueue;
+		return;
+	}
+
+	if (source->context == nullptr)
+		source->context =
+			AllocSetContextCreate(map_context, "cdc source map entry", ALLOCSET_SMALL_SIZES);
+	in_context(source->context, [&] {
+		add_targets(source, relation, RelationGetRelid(relation), schema);
+		if (relation->rd_rel->relispartition)
+		{
+			ListCell *cell;
+			foreach (cell, get_partition_ancestors(RelationGetRelid(relation)))
+				add_targets(source, relation, lfirst_oid(cell), schema);
+		}
+	});
+	if (source->ntargets > 0)
+		source->kind = SourceKind::Tracked;
+	else
+	{
+		MemoryContextDelete(source->context);
+		source->context = nullptr;
+	}
+}
+
+} // namespace
+
+void
+source_map_init(MemoryContext parent)
+{
+	map_context = AllocSetContextCreate(parent, "cdc source map", ALLOCSET_DEFAULT_SIZES);
+	HASHCTL control;
+	memset(&control, 0, sizeof(control));
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(Source);
+	control.hcxt = map_context;
+	sources = hash_create("cdc source map", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	CacheRegisterRelcacheCallback(invalidate_source, 0);
+}
+
+Source *
+source_map_lookup(Relation relation)
+{
+	Oid relid = RelationGetRelid(relation);
+	bool found;
+	Source *source = static_cast<Source *>(hash_search(sources, &relid, HASH_ENTER, &found));
+
+	if (!found)
+	{
+		source->valid = false;
+		source->context = nullptr;
+	}
+	if (unlikely(!source->valid))
+	{
+		/*
+		 * Valid first: an invalidation that arrives while the catalog is read must win. An error
+		 * ends the process, so a half-built entry is never used.
+		 */
+		source->valid = true;
+		build_source(source, relation);
+	}
+	return source;
+}
+
+} // namespace cdc::capture

@@ -1,0 +1,63 @@
+/*
+ * source_map.hpp
+ *	  What the decoder knows of each relation in the WAL: which capture instances it feeds, and how.
+ *
+ * NOTES
+ *	  Entries are built inside output plugin callbacks, so from the catalog as it was at that WAL
+ *	  position: instances appear and vanish in commit order by construction. A relcache
+ *	  invalidation of the relation makes its entry stale; enabling and disabling send one for the
+ *	  source and each leaf. Each (re)built target gets a new layout number, so the writer is told
+ *	  again what the rows look like.
+ */
+#pragma once
+
+#include "cdc.hpp"
+
+#include "catalog/catalog.hpp"
+
+namespace cdc::capture
+{
+
+/* One capture instance fed by a relation. */
+struct Target
+{
+	uint32 layout;		 /* 0: not announced to the writer yet */
+	int32 instance_id;
+	Oid change_table;
+	int ncolumns;		 /* captured columns */
+	int natts;			 /* columns of a change row */
+	AttrNumber *source;	 /* per captured column: attribute of the decoded relation; 0: none, NULL */
+	bool before_full;	 /* before images were promised complete (REPLICA IDENTITY FULL) */
+	int nkeys;
+	AttrNumber *keys;	 /* row identifier: attributes of the decoded relation; 0: dropped */
+	bool key_in_identity; /* the row identifier is part of the replica identity */
+	TupleDesc descriptor; /* of a change row; types of the captured columns as decoded now */
+	char *mask_all;		 /* bytea with all defined bits */
+	char *mask;			 /* bytea of the same size, built for each update */
+	int mask_bytes;
+};
+
+enum class SourceKind : uint8
+{
+	Untracked,
+	Tracked,
+	DdlQueue, /* cdc._ddl_queue */
+};
+
+struct Source
+{
+	Oid relid; /* hash key */
+	bool valid;
+	SourceKind kind;
+	int ntargets;
+	Target *targets; /* in a context of its own, gone with the entry */
+	MemoryContext context;
+};
+
+/* Must run once per decoder process, outside any transaction. */
+void source_map_init(MemoryContext parent);
+
+/* The entry of a relation; owned by the map, valid until the next call. Needs a callback's transaction. */
+Source *source_map_lookup(Relation relation);
+
+} // namespace cdc::capture

@@ -1,0 +1,27 @@
+/*
+ * wal_reader.hpp
+ *	  A page reader for the decoding context that never waits.
+ *
+ * NOTES
+ *	  The server's own local reader sleeps in 1 ms steps inside the reader when WAL runs out. This
+ *	  one returns "nothing there": XLogReadRecord then returns NULL without a message and the call
+ *	  can be repeated, also in the middle of a record; the decoder waits on its latch instead.
+ */
+#pragma once
+
+#include "cdc.hpp"
+
+extern "C" {
+#include "access/xlogreader.h"
+}
+
+namespace cdc::capture
+{
+
+/* Callbacks for CreateDecodingContext and CreateInitDecodingContext. */
+XLogReaderRoutine wal_reader_routine();
+
+/* How far WAL can be read now. */
+XLogRecPtr wal_readable_up_to();
+
+} // namespace cdc::capture

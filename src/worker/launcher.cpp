@@ -1,0 +1,266 @@
+/*
+ * launcher.cpp
+ *	  The static worker: finds enabled databases, starts and restarts their workers.
+ *
+ * NOTES
+ *	  Shared memory only, no database connection: a database can be dropped at any time. Candidates
+ *	  are the slots named cdc_<database oid> of plugin cdc. A slot proves nothing (a role with
+ *	  REPLICATION may be able to make one): the worker checks the identity row and leaves.
+ */
+#include "cdc.hpp"
+
+#include "base/scope.hpp"
+#include "base/shmem.hpp"
+#include "worker/launcher.hpp"
+#include "worker/registry.hpp"
+
+extern "C" {
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "replication/slot.h"
+#include "storage/procarray.h"
+#include "tcop/tcopprot.h"
+#include "utils/memutils.h"
+
+PGDLLEXPORT void cdc_launcher_main(Datum argument);
+}
+
+namespace cdc::worker
+{
+
+namespace
+{
+
+constexpr long kLongestNapMs = 10 * 1000;
+
+/* Handles of the workers this process has registered, by entry. */
+BackgroundWorkerHandle **handles = nullptr;
+
+bool
+database_has_slot(Oid database_oid)
+{
+	NameData name = slot_name_for(database_oid);
+	return SearchNamedReplicationSlot(NameStr(name), true) != nullptr;
+}
+
+/* Enters databases that have a slot but no entry: after a server start, all of them. */
+void
+find_databases()
+{
+	SharedState *shared = shmem_get();
+	Oid found[64];
+	int nfound = 0;
+
+	with_lock(ReplicationSlotControlLock, LW_SHARED, [&] {
+		for (int i = 0; i < max_replication_slots; i++)
+		{
+			ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
+			if (!slot->in_use)
+				continue;
+			SpinLockAcquire(&slot->mutex);
+			Oid database = slot->data.database;
+			bool ours = OidIsValid(database) && slot->data.persistency == RS_PERSISTENT &&
+						strcmp(NameStr(slot->data.plugin), "cdc") == 0;
+			NameData name = slot->data.name;
+			SpinLockRelease(&slot->mutex);
+			if (ours && database_of_slot(NameStr(name)) == database && nfound < lengthof(found))
+				found[nfound++] = database;
+		}
+	});
+	(void) shared;
+	for (int i = 0; i < nfound; i++)
+	{
+		if (registry_find(found[i]) != nullptr)
+			continue;
+		DatabaseEntry *entry = registry_assign(found[i]);
+		if (entry != nullptr)
+			registry_start(entry);
+	}
+}
+
+/* Clears what a backend that is gone has left behind. */
+void
+check_holders(DatabaseEntry *entry)
+{
+	bool withdraw = with_lock(shmem_get()->lock, LW_EXCLUSIVE, [&] {
+		if (entry->hold_pid != 0 && BackendPidGetProc(entry->hold_pid) == nullptr)
+			entry->hold_pid = 0;
+		return entry->requester_pid != 0 && BackendPidGetProc(entry->requester_pid) == nullptr;
+	});
+	if (withdraw)
+		registry_cancel_request(entry);
+}
+
+/* Notes that a registered worker has ended without attaching (its database is gone, say). */
+void
+check_registered(int index)
+{
+	DatabaseEntry *entry = &shmem_get()->entries[index];
+	pid_t pid;
+
+	if (handles[index] == nullptr || GetBackgroundWorkerPid(handles[index], &pid) != BGWH_STOPPED)
+		return;
+	pfree(handles[index]);
+	handles[index] = nullptr;
+	with_lock(shmem_get()->lock, LW_EXCLUSIVE, [&] { entry->registered = false; });
+}
+
+void
+start_worker(int index, WorkerMode mode)
+{
+	DatabaseEntry *entry = &shmem_get()->entries[index];
+	bool creates_slot = mode == WorkerMode::CreateSlot;
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "cdc", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name,
+			creates_slot ? "cdc_slot_creator_main" : "cdc_capture_worker_main",
+			sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, BGW_MAXLEN, "%s for database %u",
+			 creates_slot ? "cdc decoder" : "cdc capture worker", entry->database_oid);
+	strlcpy(worker.bgw_type, creates_slot ? "cdc decoder" : "cdc capture worker", BGW_MAXLEN);
+	worker.bgw_main_arg = Int32GetDatum(index);
+	worker.bgw_notify_pid = MyProcPid;
+
+	with_lock(shmem_get()->lock, LW_EXCLUSIVE, [&] {
+		entry->registered = true;
+		entry->state = CaptureState::Starting;
+	});
+	if (RegisterDynamicBackgroundWorker(&worker, &handles[index]))
+		return;
+
+	ErrorData error;
+	memset(static_cast<void *>(&error), 0, sizeof(error));
+	error.sqlerrcode = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
+	error.message = pstrdup("could not start a worker: no free background worker slot");
+	error.detail = psprintf("max_worker_processes is %d and all are in use; capture needs two for each database.",
+							max_worker_processes);
+	error.hint = pstrdup("Raise max_worker_processes and restart the server.");
+	ereport(LOG,
+			(errcode(error.sqlerrcode), errmsg_internal("%s", error.message),
+			 errdetail_internal("%s", error.detail), errhint("%s", error.hint)));
+	handles[index] = nullptr;
+	if (mode == WorkerMode::Continuous)
+		registry_record_error(entry, error);
+	else
+		registry_finish_request(entry, &error);
+	with_lock(shmem_get()->lock, LW_EXCLUSIVE, [&] {
+		entry->registered = false;
+		entry->state = mode == WorkerMode::Continuous ? CaptureState::Failed : CaptureState::Stopped;
+		entry->failures++;
+		entry->restart_at =
+			GetCurrentTimestamp() + Min(60, 1 << Min(entry->failures, 6)) * USECS_PER_SEC;
+	});
+	ConditionVariableBroadcast(&entry->progress_cv);
+}
+
+/* What to start for an entry now; *nap shrinks to the time until it may be started. */
+WorkerMode
+due(DatabaseEntry *entry, long *nap)
+{
+	return with_lock(shmem_get()->lock, LW_SHARED, [&] {
+		if (!OidIsValid(entry->database_oid) || entry->mode == WorkerMode::Stopped ||
+			entry->hold_pid != 0 || registry_is_running(*entry))
+			return WorkerMode::Stopped;
+		TimestampTz now = GetCurrentTimestamp();
+		if (entry->restart_at > now)
+		{
+			*nap = Min(*nap, static_cast<long>((entry->restart_at - now) / 1000) + 1);
+			return WorkerMode::Stopped;
+		}
+		return entry->mode;
+	});
+}
+
+void
+forget_launcher(int, Datum)
+{
+	SharedState *shared = shmem_get();
+	with_lock(shared->lock, LW_EXCLUSIVE, [&] {
+		shared->launcher_pid = 0;
+		shared->launcher_latch = nullptr;
+	});
+}
+
+void
+launcher_loop()
+{
+	SharedState *shared = shmem_get();
+
+	for (;;)
+	{
+		long nap = kLongestNapMs;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		find_databases();
+		for (int i = 0; i < shared->nentries; i++)
+		{
+			DatabaseEntry *entry = &shared->entries[i];
+			check_registered(i);
+			if (!OidIsValid(entry->database_oid))
+				continue;
+			check_holders(entry);
+			WorkerMode mode = due(entry, &nap);
+			if (mode != WorkerMode::Stopped)
+				start_worker(i, mode);
+			else if (entry->state == CaptureState::Stopped && !database_has_slot(entry->database_oid))
+				registry_release_unused(entry);
+		}
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}
+
+} // namespace
+
+void
+launcher_register()
+{
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 5;
+	strlcpy(worker.bgw_library_name, "cdc", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "cdc_launcher_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "cdc launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "cdc launcher", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}
+
+} // namespace cdc::worker
+
+extern "C" void
+cdc_launcher_main(Datum)
+{
+	using namespace cdc;
+	using namespace cdc::worker;
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+
+	SharedState *shared = shmem_get();
+	MemoryContextSwitchTo(
+		AllocSetContextCreate(TopMemoryContext, "cdc worker", ALLOCSET_DEFAULT_SIZES));
+	handles = static_cast<BackgroundWorkerHandle **>(
+		palloc0(sizeof(BackgroundWorkerHandle *) * shared->nentries));
+	with_lock(shared->lock, LW_EXCLUSIVE, [&] {
+		shared->launcher_pid = MyProcPid;
+		shared->launcher_latch = MyLatch;
+	});
+	before_shmem_exit(forget_launcher, 0);
+	launcher_loop();
+}

@@ -1,0 +1,466 @@
+/*
+ * registry.cpp
+ *	  Operations on the entries of SharedState.
+ *
+ * NOTES
+ *	  State machine of an entry, as the launcher drives it:
+ *
+ *		Stopped --start--> Starting --attach--> CatchingUp <--> Streaming
+ *		   ^                   ^                      |
+ *		   |                   +----- back-off ---- Failed   (error, process gone)
+ *		   +--- stop, hold, end of a request -------- +
+ *		   NeedsAction: like Stopped, but not by anybody's wish
+ *
+ *	  A worker that dies takes itself out in before_shmem_exit; one that is killed takes the whole
+ *	  server through a restart, which clears this memory.
+ */
+#include "cdc.hpp"
+
+#include "base/scope.hpp"
+#include "worker/registry.hpp"
+
+extern "C" {
+#include "mb/pg_wchar.h"
+#include "utils/elog.h"
+}
+
+namespace cdc::worker
+{
+
+namespace
+{
+
+constexpr int64 kFirstBackoffUs = 1 * USECS_PER_SEC;
+constexpr int64 kLongestBackoffUs = 60 * USECS_PER_SEC;
+
+enum class AtCommit : uint8
+{
+	Nothing,
+	Start,
+	Stop,
+};
+
+AtCommit at_commit = AtCommit::Nothing;
+bool callback_registered = false;
+bool clean_exit = false;
+
+template <typename Body>
+auto
+locked(Body body)
+{
+	return with_lock(shmem_get()->lock, LW_EXCLUSIVE, body);
+}
+
+void
+copy_message(char *to, const char *from)
+{
+	strlcpy(to, from != nullptr ? from : "", kErrorMessageBytes);
+	/* Never cut in the middle of a multibyte character. */
+	if (from != nullptr && strlen(from) >= kErrorMessageBytes)
+		to[pg_mbcliplen(from, strlen(from), kErrorMessageBytes - 1)] = '\0';
+}
+
+void
+store_error(DatabaseEntry *entry, const ErrorData &error)
+{
+	entry->last_error_code = error.sqlerrcode;
+	entry->last_error_time = GetCurrentTimestamp();
+	copy_message(entry->last_error_message, error.message);
+	copy_message(entry->last_error_detail, error.detail);
+	copy_message(entry->last_error_hint, error.hint);
+}
+
+void
+end_request(DatabaseEntry *entry, bool failed)
+{
+	if (entry->finished_request_id == entry->request_id)
+		return;
+	entry->finished_request_id = entry->request_id;
+	entry->request_failed = failed;
+	entry->requester_pid = 0;
+	entry->mode = WorkerMode::Stopped;
+}
+
+void
+detach_writer(int, Datum argument)
+{
+	DatabaseEntry *entry = reinterpret_cast<DatabaseEntry *>(DatumGetPointer(argument));
+
+	locked([&] {
+		entry->writer_pid = 0;
+		entry->writer_proc = nullptr;
+		entry->stop_requested = false;
+		if (entry->mode == WorkerMode::Scan)
+			end_request(entry, !clean_exit);
+		if (entry->state == CaptureState::NeedsAction)
+			return;
+		if (clean_exit)
+		{
+			entry->state = CaptureState::Stopped;
+			entry->restart_at = 0;
+			return;
+		}
+		entry->state = CaptureState::Failed;
+		int64 backoff = kFirstBackoffUs << Min(entry->failures, 6);
+		entry->failures++;
+		entry->restart_at = GetCurrentTimestamp() + Min(backoff, kLongestBackoffUs);
+	});
+	ConditionVariableBroadcast(&entry->progress_cv);
+	registry_wake_launcher();
+}
+
+void
+detach_decoder(int, Datum argument)
+{
+	DatabaseEntry *entry = reinterpret_cast<DatabaseEntry *>(DatumGetPointer(argument));
+
+	locked([&] {
+		if (entry->decoder_pid != MyProcPid)
+			return;
+		entry->decoder_pid = 0;
+		entry->decoder_proc = nullptr;
+		if (entry->mode == WorkerMode::CreateSlot)
+			end_request(entry, true);
+	});
+	ConditionVariableBroadcast(&entry->progress_cv);
+	registry_wake_launcher();
+}
+
+void
+transaction_callback(XactEvent event, void *)
+{
+	if (at_commit == AtCommit::Nothing)
+		return;
+	if (event == XACT_EVENT_COMMIT)
+	{
+		DatabaseEntry *entry = registry_assign(MyDatabaseId);
+		if (entry != nullptr && at_commit == AtCommit::Start)
+			registry_start(entry);
+		else if (entry != nullptr)
+			registry_stop(entry);
+		at_commit = AtCommit::Nothing;
+	}
+	else if (event == XACT_EVENT_ABORT)
+		at_commit = AtCommit::Nothing;
+}
+
+void
+remember(AtCommit action)
+{
+	if (shmem_get() == nullptr)
+		return;
+	if (!callback_registered)
+	{
+		RegisterXactCallback(transaction_callback, nullptr);
+		callback_registered = true;
+	}
+	at_commit = action;
+}
+
+} // namespace
+
+NameData
+slot_name_for(Oid database_oid)
+{
+	NameData name;
+	memset(&name, 0, sizeof(name));
+	snprintf(NameStr(name), NAMEDATALEN, "cdc_%u", database_oid);
+	return name;
+}
+
+Oid
+database_of_slot(const char *slot_name)
+{
+	unsigned int oid;
+	char rest;
+	if (sscanf(slot_name, "cdc_%u%c", &oid, &rest) != 1)
+		return InvalidOid;
+	return oid;
+}
+
+DatabaseEntry *
+registry_find(Oid database_oid)
+{
+	SharedState *shared = shmem_get();
+	if (shared == nullptr)
+		return nullptr;
+	return with_lock(shared->lock, LW_SHARED, [&]() -> DatabaseEntry * {
+		for (int i = 0; i < shared->nentries; i++)
+			if (shared->entries[i].database_oid == database_oid)
+				return &shared->entries[i];
+		return nullptr;
+	});
+}
+
+DatabaseEntry *
+registry_assign(Oid database_oid)
+{
+	SharedState *shared = shmem_get();
+	if (shared == nullptr)
+		return nullptr;
+	return locked([&]() -> DatabaseEntry * {
+		DatabaseEntry *unused = nullptr;
+		for (int i = 0; i < shared->nentries; i++)
+		{
+			DatabaseEntry *entry = &shared->entries[i];
+			if (entry->database_oid == database_oid)
+				return entry;
+			if (!OidIsValid(entry->database_oid) && unused == nullptr)
+				unused = entry;
+		}
+		if (unused == nullptr)
+			return nullptr;
+
+		unused->mode = WorkerMode::Stopped;
+		unused->state = CaptureState::Stopped;
+		unused->stop_requested = false;
+		unused->hold_pid = 0;
+		unused->requester_pid = 0;
+		unused->registered = false;
+		unused->failures = 0;
+		unused->restart_at = 0;
+		unused->last_error_code = 0;
+		unused->last_error_time = 0;
+		unused->last_error_message[0] = '\0';
+		unused->last_error_detail[0] = '\0';
+		unused->last_error_hint[0] = '\0';
+		for (pg_atomic_uint64 *counter :
+			 {&unused->captured_lsn, &unused->written_lsn, &unused->read_lsn, &unused->confirmed_lsn,
+			  &unused->last_commit_time, &unused->transactions, &unused->changes, &unused->rows,
+			  &unused->spilled_bytes, &unused->spilled_transactions, &unused->wanted_lsn})
+			pg_atomic_write_u64(counter, 0);
+		unused->database_oid = database_oid;
+		return unused;
+	});
+}
+
+void
+registry_release_unused(DatabaseEntry *entry)
+{
+	locked([&] {
+		if (!registry_is_running(*entry) && entry->finished_request_id == entry->request_id &&
+			entry->hold_pid == 0)
+			entry->database_oid = InvalidOid;
+	});
+}
+
+bool
+registry_is_running(const DatabaseEntry &entry)
+{
+	return entry.registered || entry.writer_pid != 0 || entry.decoder_pid != 0;
+}
+
+void
+registry_wake_launcher()
+{
+	SharedState *shared = shmem_get();
+	with_lock(shared->lock, LW_SHARED, [&] {
+		if (shared->launcher_latch != nullptr)
+			SetLatch(shared->launcher_latch);
+	});
+}
+
+void
+registry_wake_writer(DatabaseEntry *entry)
+{
+	with_lock(shmem_get()->lock, LW_SHARED, [&] {
+		if (entry->writer_proc != nullptr)
+			SetLatch(&entry->writer_proc->procLatch);
+	});
+}
+
+void
+registry_wake_decoder(DatabaseEntry *entry)
+{
+	with_lock(shmem_get()->lock, LW_SHARED, [&] {
+		if (entry->decoder_proc != nullptr)
+			SetLatch(&entry->decoder_proc->procLatch);
+	});
+}
+
+void
+registry_start_at_commit()
+{
+	remember(AtCommit::Start);
+}
+
+void
+registry_stop_at_commit()
+{
+	remember(AtCommit::Stop);
+}
+
+void
+registry_start(DatabaseEntry *entry)
+{
+	locked([&] {
+		entry->mode = WorkerMode::Continuous;
+		entry->stop_requested = false;
+		entry->restart_at = 0;
+		entry->failures = 0;
+		if (!registry_is_running(*entry))
+			entry->state = CaptureState::Starting;
+	});
+	registry_wake_launcher();
+}
+
+void
+registry_stop(DatabaseEntry *entry)
+{
+	locked([&] {
+		entry->mode = WorkerMode::Stopped;
+		if (registry_is_running(*entry))
+			entry->stop_requested = true;
+		else
+			entry->state = CaptureState::Stopped;
+	});
+	registry_wake_writer(entry);
+	registry_wake_launcher();
+}
+
+uint64
+registry_request(DatabaseEntry *entry, WorkerMode mode, const ScanParameters *scan)
+{
+	uint64 id = locked([&]() -> uint64 {
+		if (registry_is_running(*entry) || entry->mode == WorkerMode::Continuous ||
+			entry->finished_request_id != entry->request_id || entry->hold_pid != 0)
+			return 0;
+		entry->mode = mode;
+		entry->state = CaptureState::Starting;
+		entry->requester_pid = MyProcPid;
+		entry->request_failed = false;
+		entry->stop_requested = false;
+		entry->restart_at = 0;
+		if (scan != nullptr)
+			entry->scan = *scan;
+		return ++entry->request_id;
+	});
+	if (id != 0)
+		registry_wake_launcher();
+	return id;
+}
+
+void
+registry_finish_request(DatabaseEntry *entry, const ErrorData *error)
+{
+	locked([&] {
+		if (error != nullptr)
+			store_error(entry, *error);
+		end_request(entry, error != nullptr);
+		if (entry->state == CaptureState::Starting)
+			entry->state = CaptureState::Stopped;
+	});
+	ConditionVariableBroadcast(&entry->progress_cv);
+}
+
+void
+registry_cancel_request(DatabaseEntry *entry)
+{
+	locked([&] {
+		bool creating = entry->mode == WorkerMode::CreateSlot;
+		end_request(entry, true);
+		if (entry->writer_pid != 0)
+			entry->stop_requested = true;
+		/* It may wait for other transactions to end: only a signal reaches it there. */
+		if (creating && entry->decoder_pid != 0)
+			kill(entry->decoder_pid, SIGTERM);
+	});
+	registry_wake_writer(entry);
+	registry_wake_launcher();
+}
+
+void
+registry_hold(DatabaseEntry *entry)
+{
+	locked([&] {
+		entry->hold_pid = MyProcPid;
+		if (registry_is_running(*entry))
+			entry->stop_requested = true;
+	});
+	registry_wake_writer(entry);
+}
+
+void
+registry_unhold(DatabaseEntry *entry)
+{
+	locked([&] { entry->hold_pid = 0; });
+	registry_wake_launcher();
+}
+
+bool
+registry_attach_writer(DatabaseEntry *entry)
+{
+	bool wanted = locked([&] {
+		entry->registered = false;
+		if (entry->mode == WorkerMode::Stopped || entry->mode == WorkerMode::CreateSlot ||
+			entry->writer_pid != 0 || entry->hold_pid != 0)
+			return false;
+		entry->writer_pid = MyProcPid;
+		entry->writer_proc = MyProc;
+		entry->stop_requested = false;
+		entry->started_at = GetCurrentTimestamp();
+		entry->state = CaptureState::CatchingUp;
+		return true;
+	});
+	if (wanted)
+		before_shmem_exit(detach_writer, PointerGetDatum(entry));
+	return wanted;
+}
+
+void
+registry_attach_decoder(DatabaseEntry *entry)
+{
+	locked([&] {
+		if (entry->mode == WorkerMode::CreateSlot)
+			entry->registered = false;
+		entry->decoder_pid = MyProcPid;
+		entry->decoder_proc = MyProc;
+	});
+	pg_atomic_write_u32(&entry->decoder_sleeping, 0);
+	before_shmem_exit(detach_decoder, PointerGetDatum(entry));
+}
+
+void
+registry_writer_exits_cleanly()
+{
+	clean_exit = true;
+}
+
+void
+registry_set_state(DatabaseEntry *entry, CaptureState state)
+{
+	if (entry->state == state)
+		return;
+	locked([&] { entry->state = state; });
+	ConditionVariableBroadcast(&entry->progress_cv);
+}
+
+void
+registry_record_error(DatabaseEntry *entry, const ErrorData &error)
+{
+	/* The administrator's pg_terminate_backend is no failure of capture. */
+	if (error.sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+		return;
+	locked([&] { store_error(entry, error); });
+}
+
+void
+registry_needs_action(DatabaseEntry *entry)
+{
+	locked([&] {
+		if (entry->mode == WorkerMode::Continuous)
+			entry->mode = WorkerMode::Stopped;
+		entry->state = CaptureState::NeedsAction;
+	});
+	ConditionVariableBroadcast(&entry->progress_cv);
+}
+
+void
+registry_note_success(DatabaseEntry *entry)
+{
+	if (entry->failures == 0)
+		return;
+	locked([&] { entry->failures = 0; });
+}
+
+} // namespace cdc::worker
