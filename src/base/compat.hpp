@@ -141,3 +141,17 @@ compat_lock_held_by_me(const LOCKTAG *tag, LOCKMODE lockmode)
 #else
 #define CDC_INDEX_INSERT_CLEANUP(relation, info) index_insert_cleanup(relation, info)
 #endif
+
+/* Attaches this process to an origin's state. */
+#if PG_VERSION_NUM < 160000
+#define CDC_REPLORIGIN_SESSION_SETUP(origin) replorigin_session_setup(origin)
+#else
+#define CDC_REPLORIGIN_SESSION_SETUP(origin) replorigin_session_setup(origin, 0)
+#endif
+
+/* The server has removed WAL that a slot needs. Under the slot's spinlock. */
+#if PG_VERSION_NUM < 160000
+#define CDC_SLOT_INVALIDATED(slot) (!XLogRecPtrIsInvalid((slot)->data.invalidated_at))
+#else
+#define CDC_SLOT_INVALIDATED(slot) ((slot)->data.invalidated != RS_INVAL_NONE)
+#endif

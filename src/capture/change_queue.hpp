@@ -70,7 +70,7 @@ struct LayoutColumn
 struct LayoutItem
 {
 	ItemHeader header;
-	uint32 layout; /* number the rows refer to; the decoder counts up, a number is never re-used */
+	uint32 layout; /* number the rows refer to, from 1; replaces an earlier layout of that number */
 	int32 instance_id;
 	Oid change_table;
 	Oid source;

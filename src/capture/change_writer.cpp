@@ -13,19 +13,15 @@
 #include "base/guc.hpp"
 #include "base/scope.hpp"
 #include "capture/change_writer.hpp"
+#include "capture/ddl_apply.hpp"
 #include "capture/table_append.hpp"
-#include "capture/writer_events.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/change_table.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
 #include "access/transam.h"
-#include "catalog/partition.h"
-#include "partitioning/partbounds.h"
-#include "partitioning/partdesc.h"
 #include "replication/origin.h"
-#include "utils/partcache.h"
 }
 
 namespace cdc::capture
@@ -46,20 +42,25 @@ struct LeafRange
 	XLogRecPtr high; /* exclusive */
 };
 
-/* What the writer knows of a layout, across batches. */
-struct Layout
+/* What the writer knows of a capture instance, across batches. */
+struct Instance
 {
-	uint32 number;
 	int32 instance_id;
 	Oid change_table;
-	bool discarded; /* its instance is gone */
-	char what[128]; /* for messages */
-	LeafRange range;
+	bool discarded;		 /* today's catalog does not have it any more */
+	char what[128];		 /* for messages */
+	LeafRange range;	 /* of the leaf in use */
 	BlockNumber summarized;
 	TableAppend *append; /* open in the current batch, or NULL */
+};
+
+/* Each source relation (a leaf of a partitioned table, say) has a layout of its own. */
+struct Layout
+{
+	Instance *instance;
+	bool checked; /* the columns agree with the change table */
 	int ncolumns;
 	LayoutColumn *columns;
-	bool checked;
 };
 
 } // namespace
@@ -77,6 +78,7 @@ struct ChangeWriter
 	Layout *layouts; /* by number - 1 */
 	int nlayouts;
 	int layouts_size;
+	List *instances; /* Instance * */
 
 	bool batch_open;
 	int batch_transactions;
@@ -87,7 +89,7 @@ struct ChangeWriter
 
 	bool in_transaction; /* between Begin and Commit */
 	XLogRecPtr commit_lsn;
-	List *events; /* WriterEvent *, of the current source transaction, in batch_context */
+	List *events; /* Event *, of the current source transaction, in batch_context */
 	List *drops;  /* Oid of change tables to drop, in memory */
 
 	PositionItem position; /* the newest, if position.end_lsn is valid */
@@ -110,22 +112,26 @@ begin_batch(ChangeWriter *writer)
 }
 
 void
-flush_layouts(ChangeWriter *writer)
+flush_instances(ChangeWriter *writer)
 {
-	for (int i = 0; i < writer->nlayouts; i++)
-		if (writer->layouts[i].append != nullptr)
-			table_append_flush(writer->layouts[i].append);
+	ListCell *cell;
+	foreach (cell, writer->instances)
+	{
+		Instance *instance = static_cast<Instance *>(lfirst(cell));
+		if (instance->append != nullptr)
+			table_append_flush(instance->append);
+	}
 }
 
 void
-close_layout(Layout *layout)
+close_instance(Instance *instance)
 {
-	if (layout->append == nullptr)
+	if (instance->append == nullptr)
 		return;
-	table_append_flush(layout->append);
-	layout->summarized = layout->append->summarized;
-	table_append_close(layout->append);
-	layout->append = nullptr;
+	table_append_flush(instance->append);
+	instance->summarized = instance->append->summarized;
+	table_append_close(instance->append);
+	instance->append = nullptr;
 }
 
 /* Commits the open batch and publishes it. */
@@ -134,8 +140,9 @@ commit_batch(ChangeWriter *writer)
 {
 	Assert(writer->batch_open && !writer->in_transaction);
 
-	for (int i = 0; i < writer->nlayouts; i++)
-		close_layout(&writer->layouts[i]);
+	ListCell *cell;
+	foreach (cell, writer->instances)
+		close_instance(static_cast<Instance *>(lfirst(cell)));
 	if (writer->mapping != nullptr)
 	{
 		table_append_close(writer->mapping);
@@ -182,34 +189,27 @@ publish_captured(ChangeWriter *writer, XLogRecPtr lsn)
 	ConditionVariableBroadcast(&writer->entry->progress_cv);
 }
 
-/* The leaf of a change table that covers lsn, if there is one. */
-bool
-find_leaf(Oid change_table, XLogRecPtr lsn, LeafRange *range)
-{
-	Relation root = try_table_open(change_table, AccessShareLock);
-	if (root == nullptr)
-		return false;
-	PartitionDesc partitions = RelationGetPartitionDesc(root, true);
-	bool found = false;
-	for (int i = 0; i < partitions->nparts && !found; i++)
-		found = catalog::change_table_leaf_range(partitions->oids[i], &range->low, &range->high) &&
-				range->low <= lsn && lsn < range->high;
-	(void) found;
-	table_close(root, AccessShareLock);
-	return found;
-}
-
 /* Compares what the decoder sends with what the change table is today. */
 void
 check_columns(Layout *layout)
 {
-	Relation root = table_open(layout->change_table, AccessShareLock);
+	Instance *instance = layout->instance;
+	Relation root = try_table_open(instance->change_table, AccessShareLock);
+	if (root == nullptr)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("change table of %s is missing", instance->what),
+				 errdetail("Relation %u has been dropped although its instance is enabled.",
+						   instance->change_table),
+				 errhint("Disable the capture instance with cdc.sp_cdc_disable_table and enable the "
+						 "table again.")));
 	TupleDesc descriptor = RelationGetDescr(root);
 
 	if (descriptor->natts != layout->ncolumns + catalog::kChangeMetadataColumns)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("change table of %s does not have the columns of its instance", layout->what),
+				 errmsg("change table of %s does not have the columns of its instance",
+						instance->what),
 				 errdetail("It has %d columns, expected %d.", descriptor->natts,
 						   layout->ncolumns + catalog::kChangeMetadataColumns),
 				 errhint("Disable the capture instance with cdc.sp_cdc_disable_table and enable the "
@@ -227,7 +227,7 @@ check_columns(Layout *layout)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("type of captured column \"%s\" of %s has changed in the source table",
-						NameStr(attribute->attname), layout->what),
+						NameStr(attribute->attname), instance->what),
 				 errdetail("Changes now have type %s, the change table has %s. Capture stands before "
 						   "the first such change; nothing is lost.",
 						   format_type_with_typemod(column->type, column->typmod),
@@ -235,49 +235,45 @@ check_columns(Layout *layout)
 				 errhint("Read what is there, then CALL cdc.sp_cdc_disable_table for this instance and "
 						 "enable the table again.")));
 	}
-	table_close(root, NoLock);
+	table_close(root, AccessShareLock);
 	layout->checked = true;
 }
 
 /* Opens the leaf for the current transaction's commit LSN, creating it when it is missing. */
 void
-open_layout(ChangeWriter *writer, Layout *layout)
+open_instance(ChangeWriter *writer, Instance *instance)
 {
-	if (layout->append != nullptr)
-	{
-		if (writer->commit_lsn >= layout->range.low && writer->commit_lsn < layout->range.high)
-			return;
-		close_layout(layout);
-		layout->summarized = InvalidBlockNumber;
-	}
-	if (!layout->checked)
-		check_columns(layout);
+	LeafRange *range = &instance->range;
+	bool covered = OidIsValid(range->leaf) && writer->commit_lsn >= range->low &&
+				   writer->commit_lsn < range->high;
 
-	for (;;)
+	if (instance->append != nullptr)
 	{
-		bool known = OidIsValid(layout->range.leaf) && writer->commit_lsn >= layout->range.low &&
-					 writer->commit_lsn < layout->range.high;
-		if (!known)
-		{
-			bool created;
-			layout->range.leaf = catalog::change_table_leaf(layout->change_table, writer->commit_lsn,
-															&created);
-			if (created)
-				CommandCounterIncrement();
-			if (!catalog::change_table_leaf_range(layout->range.leaf, &layout->range.low,
-												  &layout->range.high))
-				elog(ERROR, "leaf %u of %s has no range", layout->range.leaf, layout->what);
-			layout->summarized = InvalidBlockNumber;
-		}
-		layout->append = table_append_open(layout->range.leaf, kLeafIndexes, layout->what);
-		if (layout->append != nullptr)
-			break;
-		/* Cleanup removed the leaf we remembered. */
-		if (!known)
-			elog(ERROR, "could not open leaf %u of %s", layout->range.leaf, layout->what);
-		layout->range.leaf = InvalidOid;
+		if (covered)
+			return;
+		close_instance(instance);
 	}
-	layout->append->summarized = layout->summarized;
+	/* Cleanup may have removed the leaf we remember. */
+	if (covered)
+		instance->append = table_append_open(range->leaf, kLeafIndexes, instance->what);
+	if (instance->append == nullptr)
+	{
+		range->leaf =
+			catalog::change_table_leaf(instance->change_table, writer->commit_lsn, nullptr);
+		if (!OidIsValid(range->leaf))
+		{
+			/* Disabled since the layout was announced: the event that drops it is on its way. */
+			instance->discarded = true;
+			return;
+		}
+		if (!catalog::change_table_leaf_bounds(range->leaf, &range->low, &range->high))
+			elog(ERROR, "leaf %u of %s has no range", range->leaf, instance->what);
+		instance->summarized = InvalidBlockNumber;
+		instance->append = table_append_open(range->leaf, kLeafIndexes, instance->what);
+		if (instance->append == nullptr)
+			elog(ERROR, "could not open leaf %u of %s", range->leaf, instance->what);
+	}
+	instance->append->summarized = instance->summarized;
 }
 
 void
@@ -293,43 +289,67 @@ take_begin(ChangeWriter *writer, const BeginItem *item)
 	writer->commit_lsn = item->commit_lsn;
 }
 
-void
-take_layout(ChangeWriter *writer, const LayoutItem *item)
+/* The writer's record of an instance; looked up in today's catalog when it is first met. */
+Instance *
+find_instance(ChangeWriter *writer, int32 instance_id, Oid change_table)
 {
-	if (item->layout != static_cast<uint32>(writer->nlayouts) + 1)
-		elog(ERROR, "layout %u was announced after %d", item->layout, writer->nlayouts);
-	MemoryContext old = MemoryContextSwitchTo(writer->memory);
+	ListCell *cell;
+	foreach (cell, writer->instances)
+	{
+		Instance *instance = static_cast<Instance *>(lfirst(cell));
+		if (instance->instance_id == instance_id)
+			return instance;
+	}
+
+	const char *name = ddl_instance_name(instance_id);
+	return in_context(writer->memory, [&] {
+		Instance *instance = static_cast<Instance *>(palloc0(sizeof(Instance)));
+		instance->instance_id = instance_id;
+		instance->change_table = change_table;
+		instance->summarized = InvalidBlockNumber;
+		instance->discarded = name == nullptr;
+		snprintf(instance->what, sizeof(instance->what), "capture instance \"%s\"",
+				 name != nullptr ? name : "");
+		writer->instances = lappend(writer->instances, instance);
+		return instance;
+	});
+}
+
+/* A layout that is new, or that takes the number of one the decoder uses no more. */
+Layout *
+layout_slot(ChangeWriter *writer, uint32 number)
+{
+	if (number == 0 || number > static_cast<uint32>(writer->nlayouts) + 1)
+		elog(ERROR, "layout %u was announced after %d", number, writer->nlayouts);
+	if (number <= static_cast<uint32>(writer->nlayouts))
+	{
+		Layout *layout = &writer->layouts[number - 1];
+		pfree(layout->columns);
+		return layout;
+	}
 	if (writer->nlayouts == writer->layouts_size)
 	{
 		writer->layouts_size = Max(16, writer->layouts_size * 2);
 		Size size = sizeof(Layout) * writer->layouts_size;
 		writer->layouts = static_cast<Layout *>(
-			writer->layouts != nullptr ? repalloc(writer->layouts, size) : palloc(size));
+			writer->layouts != nullptr ? repalloc(writer->layouts, size)
+									   : MemoryContextAlloc(writer->memory, size));
 	}
-	Layout *layout = &writer->layouts[writer->nlayouts++];
-	memset(static_cast<void *>(layout), 0, sizeof(Layout));
-	layout->number = item->layout;
-	layout->instance_id = item->instance_id;
-	layout->change_table = item->change_table;
-	layout->summarized = InvalidBlockNumber;
+	return &writer->layouts[writer->nlayouts++];
+}
+
+void
+take_layout(ChangeWriter *writer, const LayoutItem *item)
+{
+	Layout *layout = layout_slot(writer, item->layout);
+	Size columns_size = sizeof(LayoutColumn) * item->ncolumns;
+
+	layout->instance = find_instance(writer, item->instance_id, item->change_table);
+	layout->checked = false;
 	layout->ncolumns = item->ncolumns;
-	layout->columns = static_cast<LayoutColumn *>(
-		palloc(sizeof(LayoutColumn) * Max(item->ncolumns, 1)));
-	memcpy(layout->columns, item + 1, sizeof(LayoutColumn) * item->ncolumns);
-	MemoryContextSwitchTo(old);
-
-	const char *name = writer_instance_name(item->instance_id);
-	layout->discarded = name == nullptr;
-	snprintf(layout->what, sizeof(layout->what), "capture instance \"%s\"",
-			 name != nullptr ? name : "");
-
-	/* The one it replaces is used no more; its columns are not needed. */
-	for (int i = 0; i < writer->nlayouts - 1; i++)
-		if (writer->layouts[i].instance_id == item->instance_id &&
-			writer->layouts[i].columns != nullptr && writer->layouts[i].append == nullptr)
-		{
-			/* Another leaf of the same source may still use it: only what is closed can wait. */
-		}
+	layout->columns =
+		static_cast<LayoutColumn *>(MemoryContextAlloc(writer->memory, Max(columns_size, 1)));
+	memcpy(layout->columns, item + 1, columns_size);
 }
 
 void
@@ -338,19 +358,24 @@ take_row(ChangeWriter *writer, RowItem *item)
 	if (item->layout == 0 || item->layout > static_cast<uint32>(writer->nlayouts))
 		elog(ERROR, "change row refers to unknown layout %u", item->layout);
 	Layout *layout = &writer->layouts[item->layout - 1];
-	if (layout->discarded)
+	Instance *instance = layout->instance;
+	if (instance->discarded)
 		return;
-	if (item->header.flags & kRowBeforeImageMissing)
+	if (unlikely(item->header.flags & kRowBeforeImageMissing))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("before image of a change is missing for %s", layout->what),
+				 errmsg("before image of a change is missing for %s", instance->what),
 				 errdetail("At %X/%X the source table's replica identity was weaker than the instance "
 						   "was promised, so the log does not hold the old row.",
 						   CDC_LSN_FORMAT_ARGS(writer->commit_lsn)),
-				 errhint("Disable this capture instance with cdc.sp_cdc_disable_table and enable the table again: "
-						 "that sets the replica identity.")));
-	open_layout(writer, layout);
-	table_append_row(layout->append,
+				 errhint("Disable this capture instance with cdc.sp_cdc_disable_table and enable the "
+						 "table again: that sets the replica identity.")));
+	if (unlikely(!layout->checked))
+		check_columns(layout);
+	open_instance(writer, instance);
+	if (unlikely(instance->discarded))
+		return;
+	table_append_row(instance->append,
 					 reinterpret_cast<HeapTupleHeader>(reinterpret_cast<char *>(item) +
 													   kRowTupleOffset),
 					 item->tuple_length);
@@ -380,7 +405,7 @@ append_mapping(ChangeWriter *writer, XLogRecPtr start_lsn, TimestampTz begin_tim
 	values[catalog::kMapTranBeginTime - 1] = TimestampTzGetDatum(Min(begin_time, end_time));
 	nulls[catalog::kMapTranBeginTime - 1] = begin_time == 0;
 	values[catalog::kMapTranEndTime - 1] = TimestampTzGetDatum(end_time);
-	values[catalog::kMapTranId - 1] = FullTransactionIdGetDatum(xid);
+	values[catalog::kMapTranId - 1] = UInt64GetDatum(U64FromFullTransactionId(xid));
 	values[catalog::kMapTranBeginLsn - 1] = LSNGetDatum(begin_lsn);
 	nulls[catalog::kMapTranBeginLsn - 1] = XLogRecPtrIsInvalid(begin_lsn);
 	values[catalog::kMapFirstOrdinal - 1] = Int64GetDatum(writer->progress.next_ordinal);
@@ -417,19 +442,16 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 	ListCell *cell;
 	foreach (cell, writer->events)
 	{
-		WriterEvent *event = static_cast<WriterEvent *>(lfirst(cell));
-		WriterEventEffect effect =
-			writer_event_apply(event, item->commit_lsn, item->commit_time);
+		Event *event = static_cast<Event *>(lfirst(cell));
+		EventEffect effect =
+			ddl_event_apply(event, item->commit_lsn, item->commit_time);
 		wants_mapping = wants_mapping || effect.wants_mapping;
 		empties_mapping = empties_mapping || effect.last_instance_gone;
 		if (effect.instance_gone)
 		{
-			for (int i = 0; i < writer->nlayouts; i++)
-				if (writer->layouts[i].instance_id == event->instance_id)
-				{
-					close_layout(&writer->layouts[i]);
-					writer->layouts[i].discarded = true;
-				}
+			Instance *instance = find_instance(writer, event->instance_id, event->change_table);
+			close_instance(instance);
+			instance->discarded = true;
 			in_context(writer->memory, [&] {
 				writer->drops = list_append_unique_oid(writer->drops, event->change_table);
 			});
@@ -445,7 +467,7 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 			table_append_close(writer->mapping);
 			writer->mapping = nullptr;
 		}
-		writer_empty_mapping();
+		ddl_empty_mapping();
 		wants_mapping = false;
 		/* Ordinals go on for ever. */
 		writer->progress.next_ordinal += item->nchanges;
@@ -487,7 +509,7 @@ take_item(ChangeWriter *writer, ItemHeader *item)
 			return;
 		case ItemKind::Event:
 			writer->events =
-				lappend(writer->events, writer_event_copy(reinterpret_cast<EventItem *>(item)));
+				lappend(writer->events, ddl_event_copy(reinterpret_cast<EventItem *>(item)));
 			return;
 		case ItemKind::Commit:
 			take_commit(writer, reinterpret_cast<CommitItem *>(item));
@@ -511,7 +533,7 @@ run_drops(ChangeWriter *writer)
 	{
 		Oid change_table = lfirst_oid(cell);
 		bool dropped = false;
-		in_transaction([&] { dropped = writer_drop_change_table(change_table); });
+		in_transaction([&] { dropped = ddl_drop_change_table(change_table); });
 		if (!dropped)
 			writer->drops = lappend_oid(writer->drops, change_table);
 	}
@@ -533,7 +555,7 @@ change_writer_create(DatabaseEntry *entry, Channel *channel, MemoryContext paren
 	writer->last_activity = GetCurrentTimestamp();
 	in_transaction([&] {
 		writer->progress = catalog::progress_read(&writer->progress_tid);
-		in_context(parent, [&] { writer->drops = writer_find_dropped_tables(); });
+		in_context(parent, [&] { writer->drops = ddl_dropped_tables(); });
 	});
 	writer->saved_position = writer->progress.captured_lsn;
 	pg_atomic_write_u64(&entry->captured_lsn, writer->progress.captured_lsn);
@@ -565,7 +587,7 @@ change_writer_take(ChangeWriter *writer, char *chunk, Size length)
 
 	/* The chunk's memory goes back to the decoder: nothing may point into it any more. */
 	if (writer->batch_open)
-		flush_layouts(writer);
+		flush_instances(writer);
 }
 
 int
@@ -621,7 +643,7 @@ change_writer_idle(ChangeWriter *writer, int64 idle_us)
 	writer->last_activity = now;
 
 	begin_batch(writer);
-	if (writer_any_instance())
+	if (ddl_any_instance())
 		append_mapping(writer, writer->position.record_lsn, 0, writer->position.time,
 					   InvalidFullTransactionId, InvalidXLogRecPtr, 0);
 	writer->progress.captured_lsn = writer->position.end_lsn;

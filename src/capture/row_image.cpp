@@ -25,8 +25,6 @@ namespace cdc::capture
 namespace
 {
 
-uint32 last_layout = 0;
-
 /* A deformed source row; `missing` marks values that are not in the log. */
 struct SourceRow
 {
@@ -93,7 +91,7 @@ key_only(const Target *target, int natts, const SourceRow *from, bool *complete)
 void
 announce(QueueSender *sender, Relation relation, Target *target)
 {
-	target->layout = ++last_layout;
+	target->layout = source_map_new_layout();
 
 	Size length = sizeof(LayoutItem) + sizeof(LayoutColumn) * target->ncolumns;
 	LayoutItem *item =

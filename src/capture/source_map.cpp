@@ -26,6 +26,10 @@ namespace
 HTAB *sources = nullptr;
 MemoryContext map_context = nullptr;
 
+/* Layout numbers: the highest given, and those given back. */
+uint32 last_layout = 0;
+List *free_layouts = NIL;
+
 void
 invalidate_source(Datum, Oid relid)
 {
@@ -225,6 +229,11 @@ add_targets(Source *source, Relation relation, Oid source_oid, Oid schema)
 void
 build_source(Source *source, Relation relation)
 {
+	in_context(map_context, [&] {
+		for (int i = 0; i < source->ntargets; i++)
+			if (source->targets[i].layout != 0)
+				free_layouts = lappend_int(free_layouts, source->targets[i].layout);
+	});
 	source->kind = SourceKind::Untracked;
 	source->ntargets = 0;
 	source->targets = nullptr;
@@ -278,6 +287,16 @@ source_map_init(MemoryContext parent)
 	CacheRegisterRelcacheCallback(invalidate_source, 0);
 }
 
+uint32
+source_map_new_layout()
+{
+	if (free_layouts == NIL)
+		return ++last_layout;
+	uint32 number = llast_int(free_layouts);
+	free_layouts = list_delete_last(free_layouts);
+	return number;
+}
+
 Source *
 source_map_lookup(Relation relation)
 {
@@ -289,6 +308,7 @@ source_map_lookup(Relation relation)
 	{
 		source->valid = false;
 		source->context = nullptr;
+		source->ntargets = 0;
 	}
 	if (unlikely(!source->valid))
 	{

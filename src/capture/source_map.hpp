@@ -57,6 +57,9 @@ struct Source
 /* Must run once per decoder process, outside any transaction. */
 void source_map_init(MemoryContext parent);
 
+/* A layout number that no target uses. Numbers of targets that were rebuilt come back. */
+uint32 source_map_new_layout();
+
 /* The entry of a relation; owned by the map, valid until the next call. Needs a callback's transaction. */
 Source *source_map_lookup(Relation relation);
 

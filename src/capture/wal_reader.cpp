@@ -7,6 +7,7 @@
 #include "capture/wal_reader.hpp"
 
 extern "C" {
+#include "access/xlog_internal.h"
 #include "access/xlogutils.h"
 }
 
@@ -54,6 +55,25 @@ XLogRecPtr
 wal_readable_up_to()
 {
 	return GetFlushRecPtr(nullptr);
+}
+
+XLogRecPtr
+wal_inserted_up_to()
+{
+	XLogRecPtr lsn = GetXLogInsertRecPtr();
+	if (XLogSegmentOffset(lsn, wal_segment_size) == SizeOfXLogLongPHD)
+		return lsn - SizeOfXLogLongPHD;
+	if (lsn % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return lsn - SizeOfXLogShortPHD;
+	return lsn;
+}
+
+XLogRecPtr
+wal_flush_inserted()
+{
+	XLogRecPtr lsn = wal_inserted_up_to();
+	XLogFlush(lsn);
+	return lsn;
 }
 
 } // namespace cdc::capture

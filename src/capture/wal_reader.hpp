@@ -24,4 +24,13 @@ XLogReaderRoutine wal_reader_routine();
 /* How far WAL can be read now. */
 XLogRecPtr wal_readable_up_to();
 
+/*
+ * End of the last WAL record inserted so far, as decoding will report it: at a page boundary the
+ * server names the place after the page header instead.
+ */
+XLogRecPtr wal_inserted_up_to();
+
+/* The same, after making it readable. */
+XLogRecPtr wal_flush_inserted();
+
 } // namespace cdc::capture

@@ -6,7 +6,7 @@
  *	  Scans use the catalog snapshot: the latest committed state plus this transaction's own work
  *	  up to the last CommandCounterIncrement; under the decoder's historic snapshot, the state at
  *	  that WAL position (user_catalog_table only). Nothing that a user may have put on the tables
- *	  runs. Only for this folder.
+ *	  runs. For this folder and for what the writer does to the catalog (capture/ddl_apply.cpp).
  */
 #pragma once
 

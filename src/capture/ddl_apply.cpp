@@ -1,0 +1,171 @@
+/*
+ * ddl_apply.cpp
+ *	  Enabling, disabling and TRUNCATE as the writer meets them.
+ */
+#include "cdc.hpp"
+
+#include "capture/ddl_apply.hpp"
+#include "catalog/catalog_rows.hpp"
+#include "catalog/change_table.hpp"
+
+extern "C" {
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "storage/lmgr.h"
+#include "utils/inval.h"
+}
+
+namespace cdc::capture
+{
+
+using namespace catalog;
+
+namespace
+{
+
+/* Column numbers of cdc.ddl_history. */
+constexpr int kHistoryColumns = 7;
+
+/* The instance exists from this commit on: its low end is here. */
+bool
+set_start_lsn(int32 instance_id, XLogRecPtr lsn)
+{
+	bool found = false;
+	ScanKeyData key = scan_key(kCtInstanceId, F_INT4EQ, Int32GetDatum(instance_id));
+
+	rows_scan("change_tables", "change_tables_instance_id_key", {&key, 1}, RowExclusiveLock,
+			  [&](Relation relation, HeapTuple tuple) {
+				  Row<kCtColumns> row = row_deform<kCtColumns>(relation, tuple);
+				  found = true;
+				  if (!row.is_null(kCtStartLsn))
+					  return;
+				  row.set(kCtStartLsn, LSNGetDatum(lsn));
+				  HeapTuple changed =
+					  heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls);
+				  CatalogTupleUpdate(relation, &tuple->t_self, changed);
+			  });
+	return found;
+}
+
+void
+record_history(const Event *event, XLogRecPtr commit_lsn, TimestampTz commit_time)
+{
+	Relation relation = table_open(cdc_relation_oid("ddl_history", false), RowExclusiveLock);
+	Row<kHistoryColumns> row;
+	row.set(1, ObjectIdGetDatum(event->source));
+	row.set(2, ObjectIdGetDatum(event->change_table));
+	row.set(3, BoolGetDatum(false));
+	row.set(4, CStringGetTextDatum(event->command != nullptr ? event->command : ""));
+	row.set(5, LSNGetDatum(commit_lsn));
+	row.set(6, TimestampTzGetDatum(commit_time));
+	row.set(7, DirectFunctionCall1(nextval_oid, ObjectIdGetDatum(cdc_relation_oid("ddl_history_ddl_id_seq", false))));
+	row_insert(relation, row);
+	table_close(relation, NoLock);
+}
+
+} // namespace
+
+Event *
+ddl_event_copy(const EventItem *item)
+{
+	Event *event = static_cast<Event *>(palloc0(sizeof(Event)));
+	event->kind = item->kind;
+	event->instance_id = item->instance_id;
+	event->change_table = item->change_table;
+	event->source = item->source;
+	if (item->command_length > 0)
+		event->command = pnstrdup(reinterpret_cast<const char *>(item + 1), item->command_length);
+	return event;
+}
+
+EventEffect
+ddl_event_apply(const Event *event, XLogRecPtr commit_lsn, TimestampTz commit_time)
+{
+	EventEffect effect = {};
+
+	switch (static_cast<QueueKind>(event->kind))
+	{
+		case QueueKind::EnableTable:
+			effect.wants_mapping = set_start_lsn(event->instance_id, commit_lsn);
+			return effect;
+		case QueueKind::DisableTable:
+			effect.instance_gone = true;
+			effect.last_instance_gone = !ddl_any_instance();
+			return effect;
+		case QueueKind::Truncate:
+			if (ddl_instance_name(event->instance_id) != nullptr)
+				record_history(event, commit_lsn, commit_time);
+			return effect;
+	}
+	elog(ERROR, "unknown kind of event \"%c\" in the capture queue", event->kind);
+}
+
+char *
+ddl_instance_name(int32 instance_id)
+{
+	char *name = nullptr;
+	ScanKeyData key = scan_key(kCtInstanceId, F_INT4EQ, Int32GetDatum(instance_id));
+
+	rows_scan("change_tables", "change_tables_instance_id_key", {&key, 1}, AccessShareLock,
+			  [&](Relation relation, HeapTuple tuple) {
+				  name = pstrdup(NameStr(*DatumGetName(
+					  row_deform<kCtColumns>(relation, tuple)[kCtCaptureInstance])));
+			  });
+	return name;
+}
+
+bool
+ddl_any_instance()
+{
+	bool found = false;
+	rows_scan("change_tables", nullptr, {}, AccessShareLock,
+			  [&](Relation, HeapTuple) { found = true; });
+	return found;
+}
+
+void
+ddl_empty_mapping()
+{
+	rows_delete("lsn_time_mapping", nullptr, {});
+}
+
+List *
+ddl_dropped_tables()
+{
+	/* Renamed by disable_table: _dropped_<instance id>. */
+	constexpr std::string_view kPrefix = "_dropped_";
+	List *result = NIL;
+	Oid schema = get_namespace_oid(kSchema, false);
+	Relation relation = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData key = scan_key(Anum_pg_class_relnamespace, F_OIDEQ, ObjectIdGetDatum(schema));
+	SysScanDesc scan = systable_beginscan(relation, InvalidOid, false, nullptr, 1, &key);
+
+	while (HeapTuple tuple = systable_getnext(scan))
+	{
+		Form_pg_class form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
+		if (form->relkind == RELKIND_PARTITIONED_TABLE &&
+			strncmp(NameStr(form->relname), kPrefix.data(), kPrefix.size()) == 0)
+			result = lappend_oid(result, form->oid);
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return result;
+}
+
+bool
+ddl_drop_change_table(Oid change_table)
+{
+	/* Root, then leaves, as everybody locks them. */
+	if (!ConditionalLockRelationOid(change_table, AccessExclusiveLock))
+		return false;
+	AcceptInvalidationMessages();
+	ListCell *cell;
+	foreach (cell, find_inheritance_children(change_table, NoLock))
+		if (!ConditionalLockRelationOid(lfirst_oid(cell), AccessExclusiveLock))
+			return false;
+	change_table_drop(change_table);
+	return true;
+}
+
+} // namespace cdc::capture

@@ -1,0 +1,464 @@
+/*
+ * capture_worker.cpp
+ *	  The writer's life: checks, its decoder, scans, waiting, the end.
+ *
+ * NOTES
+ *	  Before the first scan the worker proves that the slot, the progress and this database belong
+ *	  together. What does not agree is a gap: it stops and says what to do, it never skips.
+ *
+ *	  Errors end the process (the open batch is aborted by that); the launcher starts the next one
+ *	  after a back-off, and that one goes on from the durable progress.
+ */
+#include "cdc.hpp"
+
+#include "base/guc.hpp"
+#include "base/scope.hpp"
+#include "base/shmem.hpp"
+#include "capture/change_queue.hpp"
+#include "capture/change_writer.hpp"
+#include "capture/wal_reader.hpp"
+#include "catalog/catalog.hpp"
+#include "catalog/database.hpp"
+#include "worker/registry.hpp"
+
+extern "C" {
+#include "access/xlogutils.h"
+#include "commands/dbcommands.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "replication/origin.h"
+#include "replication/slot.h"
+#include "tcop/tcopprot.h"
+#include "utils/ps_status.h"
+#include "utils/resowner.h"
+
+PGDLLEXPORT void cdc_capture_worker_main(Datum argument);
+}
+
+namespace cdc::worker
+{
+
+using namespace capture;
+using catalog::Identity;
+using catalog::Progress;
+
+namespace
+{
+
+/* Foreign WAL that may go by before a progress is written for it alone. */
+constexpr uint64 kSavePositionBytes = 16 * 1024 * 1024;
+constexpr long kLongestNapMs = 1000;
+
+struct CaptureWorker
+{
+	DatabaseEntry *entry;
+	int entry_index;
+	MemoryContext memory;
+	dsm_segment *segment;
+	Channel *channel;
+	shm_mq_handle *queue;
+	ChangeWriter *writer;
+	XLogRecPtr scan_target; /* sp_cdc_scan: what was committed when it began is captured */
+	int scans;
+	int scan_transactions; /* of the current scan */
+};
+
+[[noreturn]] void
+leave()
+{
+	registry_writer_exits_cleanly();
+	proc_exit(0);
+}
+
+/* Something only the administrator can repair: says so once, and stays away. */
+[[noreturn]] void
+leave_for_administrator(DatabaseEntry *entry, ErrorData *error)
+{
+	error->sqlerrcode = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+	ereport(LOG,
+			(errcode(error->sqlerrcode), errmsg_internal("%s", error->message),
+			 errdetail_internal("%s", error->detail), errhint("%s", error->hint)));
+	registry_record_error(entry, *error);
+	registry_needs_action(entry);
+	proc_exit(0);
+}
+
+/* Why this slot cannot go on from this progress, or an error without message. */
+ErrorData
+find_gap(const Identity &identity, const Progress &progress)
+{
+	ErrorData error;
+	memset(static_cast<void *>(&error), 0, sizeof(error));
+	error.hint = pstrdup("Changes in between are lost to capture. CALL cdc.sp_cdc_disable_db(), then "
+						 "CALL cdc.sp_cdc_enable_db() and enable the tables again.");
+
+	if (identity.system_identifier != GetSystemIdentifier() ||
+		identity.database_oid != MyDatabaseId)
+	{
+		error.message = pstrdup("database is a copy of one that was enabled for change data capture");
+		error.detail = psprintf("Enabled as database %u of system " UINT64_FORMAT
+								", this is database %u of system " UINT64_FORMAT ".",
+								identity.database_oid, identity.system_identifier, MyDatabaseId,
+								GetSystemIdentifier());
+		return error;
+	}
+
+	ReplicationSlot *slot = SearchNamedReplicationSlot(NameStr(identity.slot_name), true);
+	if (slot == nullptr)
+	{
+		error.message = psprintf("replication slot \"%s\" of change data capture is missing",
+								 NameStr(identity.slot_name));
+		error.detail = psprintf("Changes are captured up to %X/%X; the WAL behind it was not kept.",
+								CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
+		return error;
+	}
+	SpinLockAcquire(&slot->mutex);
+	XLogRecPtr confirmed = slot->data.confirmed_flush;
+	bool invalidated = CDC_SLOT_INVALIDATED(slot);
+	bool ours = strcmp(NameStr(slot->data.plugin), "cdc") == 0;
+	SpinLockRelease(&slot->mutex);
+	if (invalidated || !ours)
+	{
+		error.message = psprintf("replication slot \"%s\" of change data capture cannot be used",
+								 NameStr(identity.slot_name));
+		error.detail = psprintf("%s Changes are captured up to %X/%X.",
+								invalidated ? "It was invalidated: the server removed WAL that it needed."
+											: "It belongs to another plugin.",
+								CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
+	}
+	else if (confirmed > progress.captured_lsn)
+	{
+		error.message = psprintf("replication slot \"%s\" has moved past what was captured",
+								 NameStr(identity.slot_name));
+		error.detail = psprintf("The slot is at %X/%X, changes are captured up to %X/%X.",
+								CDC_LSN_FORMAT_ARGS(confirmed),
+								CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
+	}
+	return error;
+}
+
+/* A slot of ours in a database that was never enabled: left over by a crash of enable_db. */
+void
+drop_orphan_slot(DatabaseEntry *entry)
+{
+	NameData name = slot_name_for(MyDatabaseId);
+	ReplicationSlot *slot = SearchNamedReplicationSlot(NameStr(name), true);
+
+	if (slot == nullptr || slot->active_pid != 0 || strcmp(NameStr(slot->data.plugin), "cdc") != 0)
+		return;
+	ReplicationSlotDrop(NameStr(name), true);
+	ereport(LOG,
+			(errmsg("dropped replication slot \"%s\"", NameStr(name)),
+			 errdetail("Database %u is not enabled for change data capture.", MyDatabaseId)));
+}
+
+/* The origin that marks our WAL; made when it is missing (first start, after pg_upgrade). */
+RepOriginId
+set_up_origin()
+{
+	NameData name = slot_name_for(MyDatabaseId);
+	RepOriginId origin = replorigin_by_name(NameStr(name), true);
+	if (origin == InvalidRepOriginId)
+		origin = replorigin_create(NameStr(name));
+	return origin;
+}
+
+/* Reads what there is to know and leaves unless this database is to be captured. */
+RepOriginId
+prepare(CaptureWorker *worker, Identity *identity)
+{
+	DatabaseEntry *entry = worker->entry;
+	bool enabled = false;
+	catalog::CaptureJob job = {};
+	Progress progress = {};
+	ErrorData gap;
+	RepOriginId origin = InvalidRepOriginId;
+
+	memset(static_cast<void *>(&gap), 0, sizeof(gap));
+	in_transaction([&] {
+		enabled = catalog::database_read_identity(identity);
+		if (!enabled)
+			return;
+		job = catalog::database_read_capture_job();
+		ItemPointerData tid;
+		progress = catalog::progress_read(&tid);
+		in_context(worker->memory, [&] { gap = find_gap(*identity, progress); });
+		if (gap.message == nullptr)
+		{
+			origin = set_up_origin();
+			if (identity->timeline != GetWALInsertionTimeLine())
+				catalog::database_update_timeline(GetWALInsertionTimeLine());
+		}
+	});
+	if (!enabled)
+	{
+		drop_orphan_slot(entry);
+		registry_stop(entry);
+		leave();
+	}
+	if (entry->mode == WorkerMode::Continuous && job.exists && !job.started)
+	{
+		registry_stop(entry);
+		leave();
+	}
+	if (gap.message != nullptr)
+		leave_for_administrator(entry, &gap);
+
+	if (entry->mode == WorkerMode::Continuous)
+	{
+		if (job.exists)
+			entry->scan = {job.maxtrans, job.maxscans, job.continuous, job.pollinginterval};
+		else
+			entry->scan = {1000, 10, true, 0};
+	}
+	else
+		worker->scan_target = wal_flush_inserted();
+	return origin;
+}
+
+void
+start_decoder(CaptureWorker *worker, const Identity &identity, RepOriginId origin)
+{
+	Size ring_size = static_cast<Size>(guc_capture_queue_size_kb) * 1024;
+	worker->segment = dsm_create(kChannelRingOffset + ring_size, 0);
+	dsm_pin_mapping(worker->segment);
+
+	Channel *channel = static_cast<Channel *>(dsm_segment_address(worker->segment));
+	memset(static_cast<void *>(channel), 0, sizeof(Channel));
+	channel->database_oid = MyDatabaseId;
+	channel->entry_index = worker->entry_index;
+	channel->slot_name = identity.slot_name;
+	channel->origin = origin;
+	SpinLockInit(&channel->mutex);
+	worker->channel = channel;
+
+	/* Reads the progress; the decoder must not start before it is known. */
+	worker->writer = change_writer_create(worker->entry, channel, worker->memory);
+	channel->start_lsn = change_writer_progress(worker->writer).captured_lsn;
+
+	shm_mq *ring =
+		shm_mq_create(reinterpret_cast<char *>(channel) + kChannelRingOffset, ring_size);
+	shm_mq_set_receiver(ring, MyProc);
+
+	BackgroundWorker decoder;
+	memset(&decoder, 0, sizeof(decoder));
+	decoder.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	decoder.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	decoder.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(decoder.bgw_library_name, "cdc", sizeof(decoder.bgw_library_name));
+	strlcpy(decoder.bgw_function_name, "cdc_decoder_main", sizeof(decoder.bgw_function_name));
+	snprintf(decoder.bgw_name, BGW_MAXLEN, "cdc decoder for database %u", MyDatabaseId);
+	strlcpy(decoder.bgw_type, "cdc decoder", BGW_MAXLEN);
+	decoder.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(worker->segment));
+	decoder.bgw_notify_pid = MyProcPid;
+	BackgroundWorkerHandle *handle;
+	if (!RegisterDynamicBackgroundWorker(&decoder, &handle))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("could not start the decoder: no free background worker slot"),
+				 errdetail("max_worker_processes is %d and all are in use; capture needs two for "
+						   "each database.",
+						   max_worker_processes),
+				 errhint("Raise max_worker_processes and restart the server.")));
+	worker->queue = shm_mq_attach(ring, worker->segment, handle);
+}
+
+void
+attend(CaptureWorker *worker)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	if (!worker->entry->stop_requested)
+		return;
+	/* In the middle of a large source transaction the batch is given up: it is only done again. */
+	if (change_writer_at_boundary(worker->writer))
+	{
+		change_writer_commit(worker->writer);
+		change_writer_save_position(worker->writer, 0);
+	}
+	leave();
+}
+
+/* True when somebody waits for changes that are not captured yet. */
+bool
+is_wanted(CaptureWorker *worker)
+{
+	return pg_atomic_read_u64(&worker->entry->wanted_lsn) >
+		   pg_atomic_read_u64(&worker->entry->captured_lsn);
+}
+
+void
+nap(CaptureWorker *worker, long timeout_ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	attend(worker);
+}
+
+/* SQL Server's fixed wait between two groups of scans; cut short when somebody waits. */
+void
+polling_wait(CaptureWorker *worker)
+{
+	TimestampTz end = GetCurrentTimestamp() + worker->entry->scan.pollinginterval * USECS_PER_SEC;
+
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		if (now >= end || is_wanted(worker))
+			return;
+		nap(worker, Min(kLongestNapMs, static_cast<long>((end - now) / 1000) + 1));
+	}
+}
+
+/* The queue is empty and everything is committed. */
+void
+caught_up(CaptureWorker *worker)
+{
+	DatabaseEntry *entry = worker->entry;
+
+	change_writer_commit(worker->writer);
+	change_writer_save_position(worker->writer, kSavePositionBytes);
+	if (entry->mode == WorkerMode::Continuous)
+	{
+		if (pg_atomic_read_u64(&entry->captured_lsn) >= pg_atomic_read_u64(&entry->read_lsn))
+			registry_set_state(entry, CaptureState::Streaming);
+		change_writer_idle(worker->writer,
+						   static_cast<int64>(guc_idle_mapping_interval_ms) * 1000);
+	}
+}
+
+/* One run of sp_cdc_scan, or of a job that is not continuous, is over. */
+bool
+run_is_over(CaptureWorker *worker, bool drained)
+{
+	const ScanParameters &scan = worker->entry->scan;
+
+	worker->scan_transactions += change_writer_take_count(worker->writer);
+	while (worker->scan_transactions >= scan.maxtrans)
+	{
+		worker->scan_transactions -= scan.maxtrans;
+		worker->scans++;
+	}
+	bool group_done = worker->scans >= scan.maxscans || drained;
+	if (!group_done)
+		return false;
+	worker->scans = 0;
+	worker->scan_transactions = 0;
+	if (!scan.continuous)
+		return true;
+	if (scan.pollinginterval > 0)
+		polling_wait(worker);
+	return false;
+}
+
+void
+capture_loop(CaptureWorker *worker)
+{
+	ChangeWriter *writer = worker->writer;
+	DatabaseEntry *entry = worker->entry;
+
+	for (;;)
+	{
+		Size length;
+		void *chunk;
+		shm_mq_result result = shm_mq_receive(worker->queue, &length, &chunk, true);
+
+		if (result == SHM_MQ_SUCCESS)
+		{
+			change_writer_take(writer, static_cast<char *>(chunk), length);
+			attend(worker);
+			if ((!entry->scan.continuous || entry->scan.pollinginterval > 0) &&
+				change_writer_at_boundary(writer) && run_is_over(worker, false))
+				break;
+			continue;
+		}
+		if (result == SHM_MQ_DETACHED)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE), errmsg("cdc decoder has ended"),
+					 errdetail("%s", entry->last_error_code != 0 ? entry->last_error_message
+																 : "It was terminated."),
+					 errhint("Both are started again; the server log has the decoder's own message.")));
+
+		if (change_writer_at_boundary(writer))
+		{
+			caught_up(worker);
+			bool drained = !entry->scan.continuous
+							   ? pg_atomic_read_u64(&entry->captured_lsn) >= worker->scan_target
+							   : true;
+			if ((!entry->scan.continuous || entry->scan.pollinginterval > 0) &&
+				run_is_over(worker, drained))
+				break;
+		}
+		nap(worker, kLongestNapMs);
+	}
+	change_writer_commit(writer);
+	change_writer_save_position(writer, 0);
+}
+
+void
+run(CaptureWorker *worker)
+{
+	Identity identity;
+	RepOriginId origin = prepare(worker, &identity);
+
+	set_ps_display(MyBgworkerEntry->bgw_name);
+	start_decoder(worker, identity, origin);
+
+	/* Marks our WAL, which the decoder then drops at its first test. */
+	in_transaction([&] { CDC_REPLORIGIN_SESSION_SETUP(origin); });
+	replorigin_session_origin = origin;
+	/* The slot waits for the flush, nobody else has to. */
+	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+
+	capture_loop(worker);
+	if (worker->entry->mode == WorkerMode::Continuous)
+		registry_stop(worker->entry); /* a job that is not continuous runs once per start */
+	else
+		registry_finish_request(worker->entry, nullptr);
+	leave();
+}
+
+} // namespace
+
+} // namespace cdc::worker
+
+extern "C" void
+cdc_capture_worker_main(Datum argument)
+{
+	using namespace cdc;
+	using namespace cdc::worker;
+
+	int index = DatumGetInt32(argument);
+	DatabaseEntry *entry = &shmem_get()->entries[index];
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	Oid database_oid = entry->database_oid;
+	if (!registry_attach_writer(entry))
+		proc_exit(0);
+
+	report_error(
+		[&] {
+			BackgroundWorkerInitializeConnectionByOid(database_oid, InvalidOid, 0);
+			CaptureWorker *worker = static_cast<CaptureWorker *>(
+				MemoryContextAllocZero(TopMemoryContext, sizeof(CaptureWorker)));
+			worker->entry = entry;
+			worker->entry_index = index;
+			worker->memory =
+				AllocSetContextCreate(TopMemoryContext, "cdc worker", ALLOCSET_DEFAULT_SIZES);
+			MemoryContextSwitchTo(worker->memory);
+			/* Settings of the database or of the superuser must not end a worker. */
+			for (const char *setting : {"statement_timeout", "lock_timeout",
+										"idle_in_transaction_session_timeout", "idle_session_timeout"})
+				SetConfigOption(setting, "0", PGC_SUSET, PGC_S_OVERRIDE);
+			run(worker);
+		},
+		[&](const ErrorData &error) { registry_record_error(entry, error); });
+}
