@@ -129,16 +129,10 @@ CREATE TABLE cdc._ddl_queue (
 );
 
 --------------------------------------------------------------------------------
--- 2. Enable and disable
+-- 2. Enable and disable tables
 --------------------------------------------------------------------------------
 
 GRANT USAGE ON SCHEMA cdc TO PUBLIC;
-
--- 2.1 Enable and disable the database, its jobs
---
--- (sp_cdc_enable_db, sp_cdc_disable_db, sp_cdc_start_job, sp_cdc_stop_job, sp_cdc_scan)
-
--- 2.2 Enable and disable tables
 
 /*
  * sp_cdc_enable_table: captures the changes of a table from the commit of this transaction on.
@@ -248,3 +242,122 @@ CREATE EVENT TRIGGER cdc_sql_drop ON sql_drop
 	EXECUTE FUNCTION cdc._on_sql_drop();
 ALTER EVENT TRIGGER cdc_sql_drop ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER cdc_sql_drop IS 'change data capture: captured tables that are dropped';
+
+--------------------------------------------------------------------------------
+-- 3. Enable and disable the database, jobs, waiting
+--------------------------------------------------------------------------------
+
+-- Enables the current database: creates the replication slot cdc_<database oid>, the identity row
+-- and starts the capture worker. A statement of its own: refused inside a transaction block and in
+-- functions. Waits for transactions that are older than the slot; cancelling leaves nothing behind.
+-- Errors: 42501 (SQL Server 22902), 25001 in a transaction, 55000 not preloaded or wal_level,
+-- 53400 no free slot or worker slot. Enabled already: NOTICE (22905).
+-- Privilege: superuser; the database's owner once a superuser has granted EXECUTE.
+CREATE PROCEDURE cdc.sp_cdc_enable_db()
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_enable_db';
+REVOKE ALL ON PROCEDURE cdc.sp_cdc_enable_db() FROM PUBLIC;
+COMMENT ON PROCEDURE cdc.sp_cdc_enable_db() IS
+	'enables the current database for change data capture';
+
+-- Disables every table, removes all change tables and metadata, and drops the slot. Gating roles
+-- stay. A statement of its own, as sp_cdc_enable_db.
+-- Errors: 42501 (22902), 55000 not enabled (22901), 25001.
+-- Privilege: as sp_cdc_enable_db.
+CREATE PROCEDURE cdc.sp_cdc_disable_db()
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_disable_db';
+REVOKE ALL ON PROCEDURE cdc.sp_cdc_disable_db() FROM PUBLIC;
+COMMENT ON PROCEDURE cdc.sp_cdc_disable_db() IS
+	'disables change data capture in the current database and removes everything it made';
+
+-- Starts the capture job, also after an error, without waiting for the back-off. Takes effect when
+-- the transaction commits. Running already: nothing happens.
+-- job_type: 'capture'. Errors: 42501 (22904), 22023 (22992), 42704 no such job (22997), 55000 (22901).
+-- Privilege: owner of the database.
+CREATE PROCEDURE cdc.sp_cdc_start_job(job_type text DEFAULT 'capture')
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_start_job';
+COMMENT ON PROCEDURE cdc.sp_cdc_start_job(text) IS
+	'starts the capture job of the current database; it stays started across restarts';
+
+-- Stops the capture job. As a statement of its own it returns when the worker has ended; in a
+-- transaction the stop happens at commit. Nothing is lost: WAL is kept until the job is started
+-- again. Stopped already: nothing happens. Arguments, errors, privilege: as sp_cdc_start_job.
+CREATE PROCEDURE cdc.sp_cdc_stop_job(job_type text DEFAULT 'capture')
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_stop_job';
+COMMENT ON PROCEDURE cdc.sp_cdc_stop_job(text) IS
+	'stops the capture job of the current database; it stays stopped across restarts';
+
+-- Runs capture while the job is stopped, and waits for it.
+-- maxtrans: transactions of one scan, > 0. maxscans: scans before it returns, > 0; it also returns
+-- when everything committed before the call is captured. continuous: repeat until cancelled, with
+-- pollinginterval seconds (0 to 86399) between the groups. NULL: the default.
+-- Errors: 55006 job runs or another scan (22903), 22023 (22991, 22970, 22990, 22999), the worker's
+-- own error (22859), 42501 (22904), 55000 (22901). Privilege: owner of the database.
+CREATE PROCEDURE cdc.sp_cdc_scan(maxtrans integer DEFAULT 1000, maxscans integer DEFAULT 10,
+								 continuous boolean DEFAULT false, pollinginterval bigint DEFAULT 0)
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_scan';
+COMMENT ON PROCEDURE cdc.sp_cdc_scan(integer, integer, boolean, bigint) IS
+	'scans the log once while the capture job is stopped';
+
+-- Waits until everything that was committed up to lsn is in the change tables and visible.
+-- lsn NULL: the end of the log as of now. timeout NULL: 10 seconds.
+-- Does not wait for the caller's own uncommitted changes.
+-- Errors: SC006 timeout, 55000 job stopped or capture cannot go on, or the caller's own transaction
+-- locks a cdc table, or not enabled (22901). Privilege: everybody.
+CREATE PROCEDURE cdc.wait_for_capture(lsn pg_lsn DEFAULT NULL, timeout interval DEFAULT '10s')
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_wait_for_capture';
+COMMENT ON PROCEDURE cdc.wait_for_capture(pg_lsn, interval) IS
+	'waits until everything committed up to an LSN (default: now) is visible in the change tables';
+
+--------------------------------------------------------------------------------
+-- 4. Monitoring
+--------------------------------------------------------------------------------
+
+CREATE FUNCTION cdc._stat_capture(
+	OUT database_id oid, OUT worker_pid integer, OUT decoder_pid integer, OUT state text,
+	OUT captured_lsn pg_lsn, OUT read_lsn pg_lsn, OUT confirmed_lsn pg_lsn, OUT lag_bytes bigint,
+	OUT lag_seconds double precision, OUT last_commit_time timestamptz, OUT transactions bigint,
+	OUT changes bigint, OUT rows bigint, OUT spilled_bytes bigint, OUT spilled_transactions bigint,
+	OUT started_at timestamptz, OUT failures integer, OUT last_error_code text,
+	OUT last_error_message text, OUT last_error_detail text, OUT last_error_hint text,
+	OUT last_error_time timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'cdc_stat_capture';
+
+CREATE VIEW cdc.pg_stat_cdc AS
+SELECT s.database_id, d.datname AS database, s.worker_pid, s.decoder_pid, s.state, s.captured_lsn,
+	s.read_lsn, s.confirmed_lsn, s.lag_bytes, s.lag_seconds, s.last_commit_time, s.transactions,
+	s.changes, s.rows, s.spilled_bytes, s.spilled_transactions, s.started_at, s.failures,
+	s.last_error_code, s.last_error_message, s.last_error_detail, s.last_error_hint,
+	s.last_error_time
+FROM cdc._stat_capture() AS s
+LEFT JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) s.database_id;
+GRANT SELECT ON cdc.pg_stat_cdc TO PUBLIC;
+COMMENT ON VIEW cdc.pg_stat_cdc IS 'capture of each enabled database of the server, as it is now';
+COMMENT ON COLUMN cdc.pg_stat_cdc.database_id IS 'oid of the database';
+COMMENT ON COLUMN cdc.pg_stat_cdc.database IS 'name of the database';
+COMMENT ON COLUMN cdc.pg_stat_cdc.worker_pid IS 'process id of the capture worker; NULL: none runs';
+COMMENT ON COLUMN cdc.pg_stat_cdc.decoder_pid IS 'process id of the decoder; NULL: none runs';
+COMMENT ON COLUMN cdc.pg_stat_cdc.state IS
+	'stopped, starting, catching up, streaming, failed (restarted after a back-off), needs action (see last_error_hint)';
+COMMENT ON COLUMN cdc.pg_stat_cdc.captured_lsn IS 'everything that ends at or before is visible in the change tables';
+COMMENT ON COLUMN cdc.pg_stat_cdc.read_lsn IS 'the decoder has read WAL up to here';
+COMMENT ON COLUMN cdc.pg_stat_cdc.confirmed_lsn IS 'the slot is confirmed up to here; WAL behind it can go';
+COMMENT ON COLUMN cdc.pg_stat_cdc.lag_bytes IS 'WAL between captured_lsn and the end of the log';
+COMMENT ON COLUMN cdc.pg_stat_cdc.lag_seconds IS
+	'age of the last captured commit while there is more to capture; 0 when caught up';
+COMMENT ON COLUMN cdc.pg_stat_cdc.last_commit_time IS 'commit time of the last captured transaction';
+COMMENT ON COLUMN cdc.pg_stat_cdc.transactions IS 'source transactions captured since the server started';
+COMMENT ON COLUMN cdc.pg_stat_cdc.changes IS 'source row changes captured since the server started';
+COMMENT ON COLUMN cdc.pg_stat_cdc.rows IS 'change rows written since the server started';
+COMMENT ON COLUMN cdc.pg_stat_cdc.spilled_bytes IS
+	'bytes of large transactions that this decoder has spilled to disk (logical_decoding_work_mem)';
+COMMENT ON COLUMN cdc.pg_stat_cdc.spilled_transactions IS 'transactions that this decoder has spilled';
+COMMENT ON COLUMN cdc.pg_stat_cdc.started_at IS 'start of the capture worker';
+COMMENT ON COLUMN cdc.pg_stat_cdc.failures IS 'errors in a row; 0 after the next success';
+COMMENT ON COLUMN cdc.pg_stat_cdc.last_error_code IS 'SQLSTATE of the last error';
+COMMENT ON COLUMN cdc.pg_stat_cdc.last_error_message IS
+	'the last error; for pg_read_all_stats and the database''s owner';
+COMMENT ON COLUMN cdc.pg_stat_cdc.last_error_detail IS 'its detail';
+COMMENT ON COLUMN cdc.pg_stat_cdc.last_error_hint IS 'what to do about it';
+COMMENT ON COLUMN cdc.pg_stat_cdc.last_error_time IS 'when it happened';
+

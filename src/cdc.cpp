@@ -7,6 +7,7 @@
 #include "base/guc.hpp"
 #include "base/shmem.hpp"
 #include "worker/launcher.hpp"
+#include "worker/utility_hook.hpp"
 #include "worker/wake.hpp"
 
 extern "C" {
@@ -30,5 +31,6 @@ _PG_init(void)
 
 	cdc::shmem_init();
 	cdc::worker::wake_init();
+	cdc::worker::utility_hook_init();
 	cdc::worker::launcher_register();
 }

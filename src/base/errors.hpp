@@ -19,6 +19,7 @@ constexpr int kSqlStateBeyondHighEnd = MAKE_SQLSTATE('S', 'C', '0', '0', '2');
 constexpr int kSqlStateNothingNew = MAKE_SQLSTATE('S', 'C', '0', '0', '3');
 constexpr int kSqlStateAcrossGap = MAKE_SQLSTATE('S', 'C', '0', '0', '4');
 constexpr int kSqlStateBadArgument = MAKE_SQLSTATE('S', 'C', '0', '0', '5');
+constexpr int kSqlStateNotCaptured = MAKE_SQLSTATE('S', 'C', '0', '0', '6');
 
 /* 22901: CDC is not enabled in this database (55000). */
 [[noreturn]] void error_database_not_enabled();

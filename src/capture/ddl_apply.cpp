@@ -24,9 +24,6 @@ using namespace catalog;
 namespace
 {
 
-/* Column numbers of cdc.ddl_history. */
-constexpr int kHistoryColumns = 7;
-
 /* The instance exists from this commit on: its low end is here. */
 bool
 set_start_lsn(int32 instance_id, XLogRecPtr lsn)

@@ -63,6 +63,28 @@ constexpr AttrNumber kMapFirstOrdinal = 6;
 constexpr AttrNumber kMapChangeCount = 7;
 constexpr int kMapColumns = 7;
 
+/* cdc.cdc_jobs */
+constexpr AttrNumber kJobType = 2;
+constexpr AttrNumber kJobMaxtrans = 4;
+constexpr AttrNumber kJobMaxscans = 5;
+constexpr AttrNumber kJobContinuous = 6;
+constexpr AttrNumber kJobPollinginterval = 7;
+constexpr AttrNumber kJobStarted = 10;
+constexpr int kJobColumns = 10;
+
+/* cdc.ddl_history */
+constexpr int kHistoryColumns = 7;
+
+/* cdc._identity: one row */
+constexpr AttrNumber kIdOneRow = 1;
+constexpr AttrNumber kIdSystemIdentifier = 2;
+constexpr AttrNumber kIdTimeline = 3;
+constexpr AttrNumber kIdDatabaseId = 4;
+constexpr AttrNumber kIdSlotName = 5;
+constexpr AttrNumber kIdStartLsn = 6;
+constexpr AttrNumber kIdEnabledAt = 7;
+constexpr int kIdentityColumns = 7;
+
 /* cdc._progress: one row */
 constexpr AttrNumber kPrCapturedLsn = 1;
 constexpr AttrNumber kPrNextOrdinal = 2;

@@ -4,14 +4,13 @@
  */
 #include "cdc.hpp"
 
-#include "base/scope.hpp"
+#include "base/errors.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/database.hpp"
 
 extern "C" {
 #include "access/xlog.h"
 #include "catalog/indexing.h"
-#include "commands/dbcommands.h"
 #include "storage/bufmgr.h"
 }
 
@@ -20,23 +19,6 @@ namespace cdc::catalog
 
 namespace
 {
-
-/* Column numbers of cdc._identity and cdc.cdc_jobs. */
-constexpr int kIdentityColumns = 7;
-constexpr AttrNumber kIdOneRow = 1;
-constexpr AttrNumber kIdSystemIdentifier = 2;
-constexpr AttrNumber kIdTimeline = 3;
-constexpr AttrNumber kIdDatabaseId = 4;
-constexpr AttrNumber kIdSlotName = 5;
-constexpr AttrNumber kIdStartLsn = 6;
-constexpr AttrNumber kIdEnabledAt = 7;
-
-constexpr AttrNumber kJobType = 2;
-constexpr AttrNumber kJobMaxtrans = 4;
-constexpr AttrNumber kJobMaxscans = 5;
-constexpr AttrNumber kJobContinuous = 6;
-constexpr AttrNumber kJobPollinginterval = 7;
-constexpr AttrNumber kJobStarted = 10;
 
 /* Calls visit(tuple, descriptor) for each row of a small table of ours, with the newest snapshot. */
 template <typename Visit>
@@ -108,14 +90,8 @@ void
 database_require_enabled()
 {
 	Identity identity;
-	if (database_read_identity(&identity))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("database \"%s\" is not enabled for change data capture",
-					get_database_name(MyDatabaseId)),
-			 errdetail("SQL Server error 22901: cdc.sp_cdc_enable_db has not been called here."),
-			 errhint("As a superuser, call CALL cdc.sp_cdc_enable_db().")));
+	if (!database_read_identity(&identity))
+		error_database_not_enabled();
 }
 
 void

@@ -1,0 +1,152 @@
+/*
+ * capture_stats.cpp
+ *	  The set behind cdc.pg_stat_cdc: one row per database that has an entry in shared memory.
+ */
+#include "cdc.hpp"
+
+#include "base/scope.hpp"
+#include "base/shmem.hpp"
+#include "capture/wal_reader.hpp"
+#include "worker/registry.hpp"
+
+extern "C" {
+#include "catalog/pg_authid_d.h"
+#include "utils/tuplestore.h"
+}
+
+using namespace cdc;
+
+namespace
+{
+
+constexpr int kColumns = 22;
+
+const char *
+state_name(CaptureState state)
+{
+	switch (state)
+	{
+		case CaptureState::Stopped:
+			return "stopped";
+		case CaptureState::Starting:
+			return "starting";
+		case CaptureState::CatchingUp:
+			return "catching up";
+		case CaptureState::Streaming:
+			return "streaming";
+		case CaptureState::Failed:
+			return "failed";
+		case CaptureState::NeedsAction:
+			return "needs action";
+	}
+	return "unknown";
+}
+
+struct RowBuilder
+{
+	Datum values[kColumns];
+	bool nulls[kColumns];
+	int next;
+
+	void
+	add(Datum value)
+	{
+		nulls[next] = false;
+		values[next++] = value;
+	}
+	void
+	add_null()
+	{
+		nulls[next] = true;
+		values[next++] = static_cast<Datum>(0);
+	}
+	void
+	add_unless(bool is_null, Datum value)
+	{
+		if (is_null)
+			add_null();
+		else
+			add(value);
+	}
+	void
+	add_text(const char *value)
+	{
+		add_unless(value[0] == '\0', value[0] == '\0' ? static_cast<Datum>(0)
+													  : CStringGetTextDatum(value));
+	}
+};
+
+void
+add_row(ReturnSetInfo *result, const DatabaseEntry &copy, DatabaseEntry *entry, bool may_see_errors)
+{
+	uint64 captured = pg_atomic_read_u64(&entry->captured_lsn);
+	uint64 read = pg_atomic_read_u64(&entry->read_lsn);
+	uint64 confirmed = pg_atomic_read_u64(&entry->confirmed_lsn);
+	TimestampTz last_commit = pg_atomic_read_u64(&entry->last_commit_time);
+	XLogRecPtr inserted = RecoveryInProgress() ? 0 : capture::wal_inserted_up_to();
+	bool caught_up = copy.state == CaptureState::Streaming && captured >= read;
+	RowBuilder row = {};
+
+	row.add(ObjectIdGetDatum(copy.database_oid));
+	row.add_unless(copy.writer_pid == 0, Int32GetDatum(copy.writer_pid));
+	row.add_unless(copy.decoder_pid == 0, Int32GetDatum(copy.decoder_pid));
+	row.add(CStringGetTextDatum(state_name(copy.state)));
+	row.add_unless(captured == 0, LSNGetDatum(captured));
+	row.add_unless(read == 0, LSNGetDatum(read));
+	row.add_unless(confirmed == 0, LSNGetDatum(confirmed));
+	row.add_unless(captured == 0 || inserted == 0,
+				   Int64GetDatum(inserted > captured ? inserted - captured : 0));
+	/* Nothing waits when everything read is captured; else the age of what was captured last. */
+	row.add_unless(!caught_up && last_commit == 0,
+				   Float8GetDatum(caught_up ? 0.0
+											: Max(0, GetCurrentTimestamp() - last_commit) / 1e6));
+	row.add_unless(last_commit == 0, TimestampTzGetDatum(last_commit));
+	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->transactions)));
+	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->changes)));
+	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->rows)));
+	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->spilled_bytes)));
+	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->spilled_transactions)));
+	row.add_unless(copy.started_at == 0, TimestampTzGetDatum(copy.started_at));
+	row.add(Int32GetDatum(copy.failures));
+	if (copy.last_error_code == 0 || !may_see_errors)
+	{
+		while (row.next < kColumns)
+			row.add_null();
+	}
+	else
+	{
+		row.add(CStringGetTextDatum(unpack_sql_state(copy.last_error_code)));
+		row.add_text(copy.last_error_message);
+		row.add_text(copy.last_error_detail);
+		row.add_text(copy.last_error_hint);
+		row.add(TimestampTzGetDatum(copy.last_error_time));
+	}
+	tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
+}
+
+} // namespace
+
+/* _stat_capture() */
+CDC_FUNCTION(cdc_stat_capture)
+{
+	SharedState *shared = shmem_get();
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (shared == nullptr)
+		return static_cast<Datum>(0);
+	ReturnSetInfo *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+	for (int i = 0; i < shared->nentries; i++)
+	{
+		DatabaseEntry copy;
+		with_lock(shared->lock, LW_SHARED, [&] {
+			memcpy(static_cast<void *>(&copy), &shared->entries[i], sizeof(copy));
+		});
+		if (!OidIsValid(copy.database_oid))
+			continue;
+		/* Messages can quote names and values of that database. */
+		bool may_see_errors = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) ||
+							  compat_database_ownercheck(copy.database_oid, GetUserId());
+		add_row(result, copy, &shared->entries[i], may_see_errors);
+	}
+	return static_cast<Datum>(0);
+}

@@ -1,0 +1,52 @@
+/*
+ * control.hpp
+ *	  Telling workers what to do, and waiting for them, from a backend.
+ */
+#pragma once
+
+#include "cdc.hpp"
+
+#include "base/shmem.hpp"
+
+namespace cdc::worker
+{
+
+/*
+ * Runs body while no worker of the database runs: tells them to end, waits until they and the
+ * slot's holder are gone, and lets them come back afterwards, also on error. Cancellable.
+ */
+template <typename Body>
+void with_workers_stopped(DatabaseEntry *entry, Body body);
+
+/* The two halves of the above, for callers whose body spans transactions. */
+void workers_stop_and_wait(DatabaseEntry *entry);
+
+/* Raises 25001 unless the procedure may commit, and the transaction has not written yet. */
+void require_top_level_call(FunctionCallInfo fcinfo, const char *procedure);
+
+} // namespace cdc::worker
+
+#include "base/scope.hpp"
+#include "worker/registry.hpp"
+
+namespace cdc::worker
+{
+
+template <typename Body>
+void
+with_workers_stopped(DatabaseEntry *entry, Body body)
+{
+	if (entry == nullptr)
+	{
+		body();
+		return;
+	}
+	finally(
+		[&] {
+			workers_stop_and_wait(entry);
+			body();
+		},
+		[&] { registry_unhold(entry); });
+}
+
+} // namespace cdc::worker

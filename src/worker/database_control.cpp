@@ -1,0 +1,270 @@
+/*
+ * database_control.cpp
+ *	  sp_cdc_enable_db and sp_cdc_disable_db: the slot, and what hangs on it.
+ *
+ * NOTES
+ *	  A slot is not transactional, so the order matters. Enabling: a decoder makes the slot, then
+ *	  commits the identity row; a crash in between leaves an orphan slot that the worker drops.
+ *	  Disabling: rows and tables go in one transaction, then the slot; a crash in between leaves
+ *	  an orphan too.
+ */
+#include "cdc.hpp"
+
+#include "base/args.hpp"
+#include "base/errors.hpp"
+#include "base/scope.hpp"
+#include "base/shmem.hpp"
+#include "capture/ddl_apply.hpp"
+#include "catalog/catalog_rows.hpp"
+#include "catalog/change_table.hpp"
+#include "catalog/database.hpp"
+#include "worker/control.hpp"
+#include "worker/registry.hpp"
+
+extern "C" {
+#include "catalog/pg_authid_d.h"
+#include "commands/dbcommands.h"
+#include "executor/spi.h"
+#include "pgstat.h"
+#include "replication/origin.h"
+#include "replication/slot.h"
+}
+
+namespace cdc::worker
+{
+
+namespace
+{
+
+constexpr long kTellAfterMs = 2000;
+
+void
+warn_about_old_minor()
+{
+	/* Below these, decoding has bugs that lose WAL, slot positions or use stale descriptors. */
+	int version = PG_VERSION_NUM;
+	const char *running = GetConfigOption("server_version_num", true, false);
+	if (running != nullptr)
+		version = atoi(running);
+	bool old = (version < 150016) || (version >= 160000 && version < 160012) ||
+			   (version >= 170000 && version < 170008) || (version >= 180000 && version < 180002);
+	if (old)
+		ereport(WARNING,
+				(errmsg("this minor release of the server has known bugs in logical decoding"),
+				 errdetail("server_version_num is %d.", version),
+				 errhint("Update to 15.16, 16.12, 17.8, 18.2 or later.")));
+}
+
+/* What has to be there before a slot can be made. */
+void
+check_server()
+{
+	shmem_require();
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot enable change data capture on a standby"),
+				 errhint("Call cdc.sp_cdc_enable_db() on the primary.")));
+	if (wal_level < WAL_LEVEL_LOGICAL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("change data capture needs wal_level = logical"),
+				 errdetail("wal_level is %s.", GetConfigOption("wal_level", false, false)),
+				 errhint("Set wal_level = logical in postgresql.conf and restart the server.")));
+
+	int used = 0;
+	with_lock(ReplicationSlotControlLock, LW_SHARED, [&] {
+		for (int i = 0; i < max_replication_slots; i++)
+			used += ReplicationSlotCtl->replication_slots[i].in_use ? 1 : 0;
+	});
+	if (used >= max_replication_slots)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no free replication slot for change data capture"),
+				 errdetail("max_replication_slots is %d and all are in use.", max_replication_slots),
+				 errhint("Raise max_replication_slots and restart the server, or drop a slot that is "
+						 "not needed: SELECT * FROM pg_replication_slots.")));
+}
+
+/* Says once whom the new slot waits for: transactions that were running when it was begun. */
+void
+tell_what_we_wait_for()
+{
+	constexpr const char *kQuery =
+		"SELECT pid, pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() "
+		"OPERATOR(pg_catalog.-) xact_start)::pg_catalog.text "
+		"FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL "
+		"ORDER BY xact_start LIMIT 1";
+
+	SPI_connect();
+	if (SPI_execute(kQuery, true, 1) == SPI_OK_SELECT && SPI_processed > 0)
+		ereport(NOTICE,
+				(errmsg("waiting for older transactions to end"),
+				 errdetail("The oldest is that of pid %s, for %s.",
+						   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
+						   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2)),
+				 errhint("End it, or cancel this command: nothing is left half done.")));
+	SPI_finish();
+}
+
+void
+wait_for_slot(DatabaseEntry *entry, uint64 id)
+{
+	TimestampTz told_after = GetCurrentTimestamp() + kTellAfterMs * 1000;
+	bool told = false;
+
+	ConditionVariablePrepareToSleep(&entry->progress_cv);
+	while (entry->finished_request_id < id || registry_is_running(*entry))
+	{
+		ConditionVariableTimedSleep(&entry->progress_cv, 200, PG_WAIT_EXTENSION);
+		CHECK_FOR_INTERRUPTS();
+		if (!told && GetCurrentTimestamp() > told_after)
+		{
+			ConditionVariableCancelSleep();
+			tell_what_we_wait_for();
+			told = true;
+			ConditionVariablePrepareToSleep(&entry->progress_cv);
+		}
+	}
+	ConditionVariableCancelSleep();
+}
+
+void
+create_slot(DatabaseEntry *entry)
+{
+	uint64 id = registry_request(entry, WorkerMode::CreateSlot, nullptr);
+	if (id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("change data capture of this database is being enabled or disabled already"),
+				 errdetail("Another session (pid %d) does it.",
+						   entry->requester_pid != 0 ? entry->requester_pid : entry->hold_pid),
+				 errhint("Wait for it and call again.")));
+	report_error([&] { wait_for_slot(entry, id); },
+				 [&](const ErrorData &) {
+					 ConditionVariableCancelSleep();
+					 registry_cancel_request(entry);
+				 });
+	if (!entry->request_failed)
+		return;
+
+	char message[kErrorMessageBytes];
+	char detail[kErrorMessageBytes];
+	char hint[kErrorMessageBytes];
+	int code;
+	with_lock(shmem_get()->lock, LW_SHARED, [&] {
+		code = entry->last_error_code;
+		memcpy(message, entry->last_error_message, kErrorMessageBytes);
+		memcpy(detail, entry->last_error_detail, kErrorMessageBytes);
+		memcpy(hint, entry->last_error_hint, kErrorMessageBytes);
+	});
+	ereport(ERROR,
+			(errcode(code != 0 ? code : ERRCODE_INTERNAL_ERROR),
+			 errmsg("could not create the replication slot of change data capture: %s",
+					message[0] != '\0' ? message : "the decoder has ended"),
+			 detail[0] != '\0' ? errdetail_internal("%s", detail) : 0,
+			 errhint("%s", hint[0] != '\0' ? hint : "See the server log, then call again.")));
+}
+
+void
+require_enable_right(const char *procedure)
+{
+	if (superuser() || compat_database_ownercheck(MyDatabaseId, GetUserId()))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for cdc.%s", procedure),
+			 errdetail("SQL Server error 22902: only a superuser, or the owner of the database to whom "
+					   "a superuser has granted EXECUTE, may call it."),
+			 errhint("Ask a superuser to call it.")));
+}
+
+/* Everything that enabling and capturing made in this database, as the extension's owner. */
+void
+remove_all_instances()
+{
+	constexpr const char *kDisable =
+		"SELECT DISTINCT n.nspname, c.relname FROM cdc.change_tables t "
+		"JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.source_object_id "
+		"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace";
+
+	if (SPI_execute(kDisable, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read cdc.change_tables");
+	SPITupleTable *sources = SPI_tuptable;
+	uint64 nsources = SPI_processed;
+	for (uint64 i = 0; i < nsources; i++)
+	{
+		char *command =
+			psprintf("CALL cdc.sp_cdc_disable_table(%s, %s, 'all')",
+					 quote_literal_cstr(SPI_getvalue(sources->vals[i], sources->tupdesc, 1)),
+					 quote_literal_cstr(SPI_getvalue(sources->vals[i], sources->tupdesc, 2)));
+		if (SPI_execute(command, false, 0) < 0)
+			elog(ERROR, "could not disable a table");
+	}
+	CommandCounterIncrement();
+	ListCell *cell;
+	foreach (cell, capture::ddl_dropped_tables())
+		catalog::change_table_drop(lfirst_oid(cell));
+	for (const char *table : {"change_tables", "captured_columns", "index_columns", "ddl_history",
+							  "lsn_time_mapping", "cdc_jobs", "_identity", "_progress",
+							  "_replica_identity"})
+		catalog::rows_delete(table, nullptr, {});
+	CommandCounterIncrement();
+}
+
+} // namespace
+
+} // namespace cdc::worker
+
+using namespace cdc;
+using namespace cdc::worker;
+
+/* sp_cdc_enable_db() */
+CDC_FUNCTION(cdc_enable_db)
+{
+	require_enable_right("sp_cdc_enable_db");
+	catalog::Identity identity;
+	if (catalog::database_read_identity(&identity))
+	{
+		ereport(NOTICE,
+				(errmsg("database \"%s\" is already enabled for change data capture",
+						get_database_name(MyDatabaseId)),
+				 errdetail("SQL Server error 22905.")));
+		PG_RETURN_VOID();
+	}
+	require_top_level_call(fcinfo, "sp_cdc_enable_db");
+	check_server();
+	warn_about_old_minor();
+
+	DatabaseEntry *entry = registry_assign(MyDatabaseId);
+	if (entry == nullptr)
+		elog(ERROR, "no entry in shared memory for this database");
+	create_slot(entry);
+	registry_start(entry);
+	PG_RETURN_VOID();
+}
+
+/* sp_cdc_disable_db() */
+CDC_FUNCTION(cdc_disable_db)
+{
+	require_enable_right("sp_cdc_disable_db");
+	catalog::database_require_enabled();
+	require_top_level_call(fcinfo, "sp_cdc_disable_db");
+
+	NameData slot_name = slot_name_for(MyDatabaseId);
+	with_workers_stopped(shmem_get() != nullptr ? registry_assign(MyDatabaseId) : nullptr, [&] {
+		Oid user;
+		int context;
+		SPI_connect_ext(SPI_OPT_NONATOMIC);
+		GetUserIdAndSecContext(&user, &context);
+		SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
+		remove_all_instances();
+		replorigin_drop_by_name(NameStr(slot_name), true, true);
+		SetUserIdAndSecContext(user, context);
+		SPI_commit();
+		SPI_finish();
+		if (SearchNamedReplicationSlot(NameStr(slot_name), true) != nullptr)
+			ReplicationSlotDrop(NameStr(slot_name), true);
+	});
+	PG_RETURN_VOID();
+}

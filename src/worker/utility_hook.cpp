@@ -1,0 +1,141 @@
+/*
+ * utility_hook.cpp
+ *	  Stops the workers of a database before commands that they would block.
+ *
+ * NOTES
+ *	  DROP DATABASE refuses a database with an active logical slot or with sessions: the workers
+ *	  leave before the server looks, and the server itself drops the idle slot. They come back when
+ *	  the command fails.
+ *
+ *	  DROP EXTENSION would wait for the writer's locks while the writer waits for its. The workers
+ *	  leave before any lock is taken; the slot is dropped when the transaction has committed.
+ *	  Source tables get their replica identity back before the catalog that knows it is gone.
+ */
+#include "cdc.hpp"
+
+#include "base/scope.hpp"
+#include "base/shmem.hpp"
+#include "catalog/catalog.hpp"
+#include "worker/control.hpp"
+#include "worker/registry.hpp"
+#include "worker/utility_hook.hpp"
+
+extern "C" {
+#include "commands/dbcommands.h"
+#include "executor/spi.h"
+#include "replication/origin.h"
+#include "replication/slot.h"
+#include "tcop/utility.h"
+}
+
+namespace cdc::worker
+{
+
+namespace
+{
+
+ProcessUtility_hook_type previous_hook = nullptr;
+
+/* DROP EXTENSION cdc in this transaction: what to do when it ends. */
+DatabaseEntry *dropping = nullptr;
+
+void
+run(PlannedStmt *statement, const char *query, bool read_only, ProcessUtilityContext context,
+	ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *destination,
+	QueryCompletion *completion)
+{
+	if (previous_hook != nullptr)
+		previous_hook(statement, query, read_only, context, parameters, environment, destination,
+					  completion);
+	else
+		standard_ProcessUtility(statement, query, read_only, context, parameters, environment,
+								destination, completion);
+}
+
+void
+end_of_drop(XactEvent event, void *)
+{
+	if (dropping == nullptr ||
+		(event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT))
+		return;
+	DatabaseEntry *entry = dropping;
+	dropping = nullptr;
+	if (event == XACT_EVENT_COMMIT)
+	{
+		/* Asks the launcher to have a worker look: it finds no identity row and drops the slot. */
+		registry_unhold(entry);
+		registry_start(entry);
+		return;
+	}
+	registry_unhold(entry);
+}
+
+bool
+drops_our_extension(const DropStmt *drop)
+{
+	ListCell *cell;
+	if (drop->removeType != OBJECT_EXTENSION)
+		return false;
+	foreach (cell, drop->objects)
+		if (strcmp(strVal(lfirst(cell)), "cdc") == 0)
+			return OidIsValid(catalog::cdc_extension_oid());
+	return false;
+}
+
+/* The disabling that DROP EXTENSION would skip: replica identities go back to what they were. */
+void
+restore_replica_identities()
+{
+	SPI_connect();
+	if (SPI_execute("SELECT cdc._restore_replica_identities()", false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not restore replica identities");
+	SPI_finish();
+}
+
+void
+utility_hook(PlannedStmt *statement, const char *query, bool read_only,
+			 ProcessUtilityContext context, ParamListInfo parameters, QueryEnvironment *environment,
+			 DestReceiver *destination, QueryCompletion *completion)
+{
+	Node *parse_tree = statement->utilityStmt;
+
+	if (IsA(parse_tree, DropdbStmt))
+	{
+		Oid database = get_database_oid(castNode(DropdbStmt, parse_tree)->dbname, true);
+		DatabaseEntry *entry = OidIsValid(database) ? registry_find(database) : nullptr;
+		if (entry != nullptr && database != MyDatabaseId &&
+			compat_database_ownercheck(database, GetUserId()))
+		{
+			with_workers_stopped(entry, [&] {
+				run(statement, query, read_only, context, parameters, environment, destination,
+					completion);
+			});
+			return;
+		}
+	}
+	else if (IsA(parse_tree, DropStmt) && !RecoveryInProgress() &&
+			 drops_our_extension(castNode(DropStmt, parse_tree)) && superuser())
+	{
+		DatabaseEntry *entry = registry_find(MyDatabaseId);
+		if (entry != nullptr && dropping == nullptr)
+		{
+			report_error([&] { workers_stop_and_wait(entry); },
+						 [&](const ErrorData &) { registry_unhold(entry); });
+			dropping = entry;
+		}
+		restore_replica_identities();
+	}
+	run(statement, query, read_only, context, parameters, environment, destination, completion);
+}
+
+} // namespace
+
+void
+utility_hook_init()
+{
+	previous_hook = ProcessUtility_hook;
+	ProcessUtility_hook = utility_hook;
+	RegisterXactCallback(end_of_drop, nullptr);
+}
+
+} // namespace cdc::worker
