@@ -4,7 +4,6 @@
  */
 #include "cdc.hpp"
 
-#include "base/errors.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/database.hpp"
 
@@ -84,14 +83,6 @@ database_read_identity(Identity *identity)
 		identity->start_lsn = DatumGetLSN(column(tuple, descriptor, kIdStartLsn));
 	});
 	return found;
-}
-
-void
-database_require_enabled()
-{
-	Identity identity;
-	if (!database_read_identity(&identity))
-		error_database_not_enabled();
 }
 
 void

@@ -45,9 +45,6 @@ struct CaptureJob
 /* False when the extension is not installed or the database is not enabled. */
 bool database_read_identity(Identity *identity);
 
-/* Raises 55000 with a hint when the database is not enabled (SQL Server error 22901). */
-void database_require_enabled();
-
 /* Stores identity and first progress: the moment at which the database is enabled. */
 void database_mark_enabled(const NameData &slot_name, XLogRecPtr start);
 

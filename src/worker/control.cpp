@@ -9,6 +9,7 @@
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
 #include "capture/wal_reader.hpp"
+#include "catalog/capture_instance.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/database.hpp"
 #include "worker/control.hpp"

@@ -21,6 +21,13 @@ void with_workers_stopped(DatabaseEntry *entry, Body body);
 /* The two halves of the above, for callers whose body spans transactions. */
 void workers_stop_and_wait(DatabaseEntry *entry);
 
+/*
+ * Removes, in the current transaction, everything that enabling and capturing made in this database:
+ * instances with their tables and functions, jobs, history, identity; source tables get their former
+ * replica identity back. No worker may run here.
+ */
+void database_remove_all();
+
 /* Raises 25001 unless the procedure may commit, and the transaction has not written yet. */
 void require_top_level_call(FunctionCallInfo fcinfo, const char *procedure);
 

@@ -15,6 +15,7 @@
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
 #include "capture/ddl_apply.hpp"
+#include "catalog/capture_instance.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/change_table.hpp"
 #include "catalog/database.hpp"
@@ -179,15 +180,22 @@ require_enable_right(const char *procedure)
 			 errhint("Ask a superuser to call it.")));
 }
 
-/* Everything that enabling and capturing made in this database, as the extension's owner. */
+} // namespace
+
 void
-remove_all_instances()
+database_remove_all()
 {
+	NameData slot_name = slot_name_for(MyDatabaseId);
 	constexpr const char *kDisable =
 		"SELECT DISTINCT n.nspname, c.relname FROM cdc.change_tables t "
 		"JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.source_object_id "
 		"JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace";
 
+	Oid user;
+	int context;
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
+	SPI_connect();
 	if (SPI_execute(kDisable, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read cdc.change_tables");
 	SPITupleTable *sources = SPI_tuptable;
@@ -201,6 +209,7 @@ remove_all_instances()
 		if (SPI_execute(command, false, 0) < 0)
 			elog(ERROR, "could not disable a table");
 	}
+	SPI_finish();
 	CommandCounterIncrement();
 	ListCell *cell;
 	foreach (cell, capture::ddl_dropped_tables())
@@ -210,9 +219,9 @@ remove_all_instances()
 							  "_replica_identity"})
 		catalog::rows_delete(table, nullptr, {});
 	CommandCounterIncrement();
+	replorigin_drop_by_name(NameStr(slot_name), true, true);
+	SetUserIdAndSecContext(user, context);
 }
-
-} // namespace
 
 } // namespace cdc::worker
 
@@ -253,14 +262,8 @@ CDC_FUNCTION(cdc_disable_db)
 
 	NameData slot_name = slot_name_for(MyDatabaseId);
 	with_workers_stopped(shmem_get() != nullptr ? registry_assign(MyDatabaseId) : nullptr, [&] {
-		Oid user;
-		int context;
 		SPI_connect_ext(SPI_OPT_NONATOMIC);
-		GetUserIdAndSecContext(&user, &context);
-		SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
-		remove_all_instances();
-		replorigin_drop_by_name(NameStr(slot_name), true, true);
-		SetUserIdAndSecContext(user, context);
+		database_remove_all();
 		SPI_commit();
 		SPI_finish();
 		if (SearchNamedReplicationSlot(NameStr(slot_name), true) != nullptr)

@@ -22,7 +22,6 @@
 
 extern "C" {
 #include "commands/dbcommands.h"
-#include "executor/spi.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
 #include "tcop/utility.h"
@@ -82,16 +81,6 @@ drops_our_extension(const DropStmt *drop)
 	return false;
 }
 
-/* The disabling that DROP EXTENSION would skip: replica identities go back to what they were. */
-void
-restore_replica_identities()
-{
-	SPI_connect();
-	if (SPI_execute("SELECT cdc._restore_replica_identities()", false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not restore replica identities");
-	SPI_finish();
-}
-
 void
 utility_hook(PlannedStmt *statement, const char *query, bool read_only,
 			 ProcessUtilityContext context, ParamListInfo parameters, QueryEnvironment *environment,
@@ -123,7 +112,7 @@ utility_hook(PlannedStmt *statement, const char *query, bool read_only,
 						 [&](const ErrorData &) { registry_unhold(entry); });
 			dropping = entry;
 		}
-		restore_replica_identities();
+		database_remove_all();
 	}
 	run(statement, query, read_only, context, parameters, environment, destination, completion);
 }
