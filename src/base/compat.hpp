@@ -8,6 +8,12 @@
 #error "cdc needs PostgreSQL 15 or later"
 #endif
 
+/* Until 15 it is empty outside Windows, and the library hides what is not exported. */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#endif
+
 extern "C" {
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
