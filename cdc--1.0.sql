@@ -215,8 +215,16 @@ COMMENT ON PROCEDURE cdc.sp_cdc_disable_table(text, text, text) IS
 	'stops capturing a table: removes one capture instance, or all of the table';
 
 --------------------------------------------------------------------------------
--- Event triggers. They never make a command fail for a reason of their own.
+-- Event triggers. They never make a command fail for a reason of their own; what they refuse on purpose
+-- is listed in docs/limitations.md.
 --------------------------------------------------------------------------------
+
+CREATE FUNCTION cdc._on_ddl_command_start() RETURNS event_trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'cdc_on_ddl_command_start';
+REVOKE ALL ON FUNCTION cdc._on_ddl_command_start() FROM PUBLIC;
+COMMENT ON FUNCTION cdc._on_ddl_command_start() IS
+	'refuses to attach or detach partitions where allow_partition_switch is false';
 
 CREATE FUNCTION cdc._on_ddl_command_end() RETURNS event_trigger
 LANGUAGE c
@@ -231,6 +239,12 @@ AS 'MODULE_PATHNAME', 'cdc_on_sql_drop';
 REVOKE ALL ON FUNCTION cdc._on_sql_drop() FROM PUBLIC;
 COMMENT ON FUNCTION cdc._on_sql_drop() IS
 	'captured tables that are dropped: marks their capture instances';
+
+CREATE EVENT TRIGGER cdc_ddl_command_start ON ddl_command_start
+	WHEN TAG IN ('ALTER TABLE')
+	EXECUTE FUNCTION cdc._on_ddl_command_start();
+ALTER EVENT TRIGGER cdc_ddl_command_start ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER cdc_ddl_command_start IS 'change data capture: partitions that must not be switched';
 
 CREATE EVENT TRIGGER cdc_ddl_command_end ON ddl_command_end
 	WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA')

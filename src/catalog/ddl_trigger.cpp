@@ -284,9 +284,67 @@ event_of(FunctionCallInfo fcinfo, const char *function)
 	return reinterpret_cast<EventTriggerData *>(fcinfo->context);
 }
 
+/* The instance that forbids this attaching or detaching; NULL: none does. */
+CaptureInstance *
+switch_forbidden_by(AlterTableStmt *stmt)
+{
+	Oid parent = RangeVarGetRelid(stmt->relation, NoLock, true);
+	ListCell *cell;
+
+	if (!OidIsValid(parent) || get_rel_relkind(parent) != RELKIND_PARTITIONED_TABLE)
+		return nullptr;
+	foreach (cell, instances_fed_by(parent))
+	{
+		auto *instance = static_cast<CaptureInstance *>(lfirst(cell));
+		if (!instance->partition_switch)
+			return instance;
+	}
+	return nullptr;
+}
+
 } // namespace
 
 } // namespace cdc::catalog
+
+/*
+ * cdc._on_ddl_command_start: the one thing that must be refused before anything has happened, since
+ * DETACH PARTITION CONCURRENTLY commits half-way.
+ */
+CDC_FUNCTION(cdc_on_ddl_command_start)
+{
+	using namespace cdc;
+	using namespace cdc::catalog;
+
+	Node *parsetree = event_of(fcinfo, "_on_ddl_command_start")->parsetree;
+	PartitionDdl ddl = partition_ddl_of(parsetree);
+	CaptureInstance *instance = nullptr;
+
+	if (!IsA(parsetree, AlterTableStmt) || (!ddl.adds && !ddl.removes))
+		PG_RETURN_NULL();
+
+	(void) in_subtransaction(
+		[&]() {
+			if (anything_captured())
+				instance = switch_forbidden_by(castNode(AlterTableStmt, parsetree));
+		},
+		warn_of_failure);
+
+	if (instance != nullptr)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot %s a partition of captured table \"%s.%s\"",
+						ddl.adds ? "attach" : "detach",
+						get_namespace_name(get_rel_namespace(instance->source)),
+						get_rel_name(instance->source)),
+				 errdetail("SQL Server error %d: capture instance \"%s\" was made with "
+						   "allow_partition_switch => false.",
+						   ddl.adds ? 22842 : 22843, NameStr(instance->name)),
+				 errhint("Disable the instance first: CALL cdc.sp_cdc_disable_table(%s, %s, %s);",
+						 quote_literal_cstr(get_namespace_name(get_rel_namespace(instance->source))),
+						 quote_literal_cstr(get_rel_name(instance->source)),
+						 quote_literal_cstr(NameStr(instance->name)))));
+	PG_RETURN_NULL();
+}
 
 /* cdc._on_ddl_command_end */
 CDC_FUNCTION(cdc_on_ddl_command_end)

@@ -215,7 +215,7 @@ source_table_lookup(const char *schema, const char *name, LOCKMODE lockmode, boo
 	 * missing is reported like a table that is.
 	 */
 	if (strlen(schema) < NAMEDATALEN && strlen(name) < NAMEDATALEN &&
-		OidIsValid(get_namespace_oid(schema, true)))
+		(strcmp(schema, "pg_temp") == 0 || OidIsValid(get_namespace_oid(schema, true))))
 		oid = RangeVarGetRelidExtended(makeRangeVar(pstrdup(schema), pstrdup(name), -1), lockmode,
 									   RVR_MISSING_OK, lookup_callback, &request);
 	if (!OidIsValid(oid) && !missing_ok)
