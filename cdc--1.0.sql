@@ -215,6 +215,324 @@ COMMENT ON PROCEDURE cdc.sp_cdc_disable_table(text, text, text) IS
 	'stops capturing a table: removes one capture instance, or all of the table';
 
 --------------------------------------------------------------------------------
+-- 3. Query functions
+--
+-- cdc.fn_cdc_get_all_changes_<ci> and cdc.fn_cdc_get_net_changes_<ci> are made by
+-- sp_cdc_enable_table (src/query/query_functions.hpp). These are what they are made of: they run as the
+-- caller, inside the caller's query, so everybody may execute them, and each of them looks at the caller's
+-- rights itself or tells nothing.
+--------------------------------------------------------------------------------
+
+/*
+ * _check_window: the first branch of each query function. No row, or an error.
+ *
+ * instance_id        change_tables.instance_id
+ * net_changes        which of the two functions asks: they have different options
+ * from_lsn, to_lsn   the range, both ends included
+ * row_filter_option  as given by the user
+ *
+ * Errors: 42501 no right to read the instance (SQL Server 229); 42704 it has been disabled; SC001 before the
+ * low end, SC002 beyond the high end or not started, SC003 nothing new yet, SC004 across a gap,
+ * SC005 bad argument (all SQL Server 313).
+ *
+ * Parallel restricted: it has to run, in the leader, before a row comes out of the other branch.
+ */
+CREATE FUNCTION cdc._check_window(
+	instance_id integer,
+	net_changes boolean,
+	from_lsn pg_lsn,
+	to_lsn pg_lsn,
+	row_filter_option text)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1
+AS 'MODULE_PATHNAME', 'cdc_check_window';
+REVOKE ALL ON FUNCTION cdc._check_window(integer, boolean, pg_lsn, pg_lsn, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc._check_window(integer, boolean, pg_lsn, pg_lsn, text) TO PUBLIC;
+COMMENT ON FUNCTION cdc._check_window(integer, boolean, pg_lsn, pg_lsn, text) IS
+	'raises unless the caller may read these changes and they are complete';
+
+/* _may_read: whether the current user may read an instance's changes; the gate in its view. */
+CREATE FUNCTION cdc._may_read(instance_id integer)
+RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cdc_may_read';
+REVOKE ALL ON FUNCTION cdc._may_read(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc._may_read(integer) TO PUBLIC;
+COMMENT ON FUNCTION cdc._may_read(integer) IS
+	'whether the current user may read the changes of a capture instance';
+
+/* _option_is: compares a row_filter_option as _check_window does, without case and outer white space. */
+CREATE FUNCTION cdc._option_is(row_filter_option text, name text)
+RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cdc_option_is';
+REVOKE ALL ON FUNCTION cdc._option_is(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc._option_is(text, text) TO PUBLIC;
+COMMENT ON FUNCTION cdc._option_is(text, text) IS
+	'whether a row_filter_option is the one named, whatever its case';
+
+/*
+ * _net_change: what the change rows of one row identifier come to, in any order of input: one row of
+ * the given type, ("__$start_lsn", "__$operation", "__$update_mask", columns...). Its operation is
+ * NULL when there is no net change. See src/query/net_aggregate.cpp.
+ */
+CREATE FUNCTION cdc._net_change_add(internal, row_type anyelement, start_lsn pg_lsn,
+	command_id integer, operation integer, update_mask bytea, VARIADIC columns "any")
+RETURNS internal
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cdc_net_change_add';
+REVOKE ALL ON FUNCTION cdc._net_change_add(internal, anyelement, pg_lsn, integer, integer, bytea, "any") FROM PUBLIC;
+COMMENT ON FUNCTION cdc._net_change_add(internal, anyelement, pg_lsn, integer, integer, bytea, "any") IS
+	'transition function of cdc._net_change';
+
+CREATE FUNCTION cdc._net_change_row(internal, row_type anyelement, start_lsn pg_lsn,
+	command_id integer, operation integer, update_mask bytea, VARIADIC columns "any")
+RETURNS anyelement
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cdc_net_change_row';
+REVOKE ALL ON FUNCTION cdc._net_change_row(internal, anyelement, pg_lsn, integer, integer, bytea, "any") FROM PUBLIC;
+COMMENT ON FUNCTION cdc._net_change_row(internal, anyelement, pg_lsn, integer, integer, bytea, "any") IS
+	'final function of cdc._net_change';
+
+CREATE AGGREGATE cdc._net_change(row_type anyelement, start_lsn pg_lsn, command_id integer,
+	operation integer, update_mask bytea, VARIADIC columns "any")
+(
+	SFUNC = cdc._net_change_add,
+	STYPE = internal,
+	SSPACE = 256,
+	FINALFUNC = cdc._net_change_row,
+	FINALFUNC_EXTRA,
+	FINALFUNC_MODIFY = READ_ONLY,
+	PARALLEL = SAFE
+);
+REVOKE ALL ON FUNCTION cdc._net_change(anyelement, pg_lsn, integer, integer, bytea, "any") FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc._net_change(anyelement, pg_lsn, integer, integer, bytea, "any") TO PUBLIC;
+COMMENT ON AGGREGATE cdc._net_change(anyelement, pg_lsn, integer, integer, bytea, "any") IS
+	'net change of one row identifier, for the net-changes functions';
+
+--------------------------------------------------------------------------------
+-- 4. LSN and time functions
+--
+-- Everybody may call them. Those that look at the mapping are STABLE: within one statement they do
+-- not move, however much is captured meanwhile.
+--------------------------------------------------------------------------------
+
+/*
+ * fn_cdc_get_min_lsn: the low end of a capture instance's LSN window.
+ *
+ * capture_instance  its name; NULL gives NULL
+ *
+ * 0/0 when there is no such instance, the caller may not read it, or it has not started yet.
+ */
+CREATE FUNCTION cdc.fn_cdc_get_min_lsn(capture_instance text)
+RETURNS pg_lsn
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cdc_fn_cdc_get_min_lsn';
+REVOKE ALL ON FUNCTION cdc.fn_cdc_get_min_lsn(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc.fn_cdc_get_min_lsn(text) TO PUBLIC;
+COMMENT ON FUNCTION cdc.fn_cdc_get_min_lsn(text) IS
+	'low end of the LSN window of a capture instance; 0/0 when there is none';
+
+/*
+ * fn_cdc_get_max_lsn: the high end of the LSN window, the same for all instances: the greatest
+ * start_lsn of cdc.lsn_time_mapping. NULL while nothing has been captured.
+ */
+CREATE FUNCTION cdc.fn_cdc_get_max_lsn()
+RETURNS pg_lsn
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cdc_fn_cdc_get_max_lsn';
+REVOKE ALL ON FUNCTION cdc.fn_cdc_get_max_lsn() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc.fn_cdc_get_max_lsn() TO PUBLIC;
+COMMENT ON FUNCTION cdc.fn_cdc_get_max_lsn() IS 'high end of the LSN window';
+
+/*
+ * fn_cdc_increment_lsn, fn_cdc_decrement_lsn: the next and the previous LSN; nothing lies between.
+ *
+ * lsn  NULL gives NULL
+ *
+ * Errors: 22003 after FFFFFFFF/FFFFFFFF, before 0/0.
+ */
+CREATE FUNCTION cdc.fn_cdc_increment_lsn(lsn pg_lsn)
+RETURNS pg_lsn
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cdc_fn_cdc_increment_lsn';
+REVOKE ALL ON FUNCTION cdc.fn_cdc_increment_lsn(pg_lsn) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc.fn_cdc_increment_lsn(pg_lsn) TO PUBLIC;
+COMMENT ON FUNCTION cdc.fn_cdc_increment_lsn(pg_lsn) IS 'the LSN next after this one';
+
+CREATE FUNCTION cdc.fn_cdc_decrement_lsn(lsn pg_lsn)
+RETURNS pg_lsn
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cdc_fn_cdc_decrement_lsn';
+REVOKE ALL ON FUNCTION cdc.fn_cdc_decrement_lsn(pg_lsn) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc.fn_cdc_decrement_lsn(pg_lsn) TO PUBLIC;
+COMMENT ON FUNCTION cdc.fn_cdc_decrement_lsn(pg_lsn) IS 'the LSN next before this one';
+
+/*
+ * fn_cdc_map_lsn_to_time: the commit time of a captured transaction.
+ *
+ * lsn  its commit LSN, as in "__$start_lsn"; NULL gives NULL
+ *
+ * NULL when no row of cdc.lsn_time_mapping has exactly this LSN.
+ */
+CREATE FUNCTION cdc.fn_cdc_map_lsn_to_time(lsn pg_lsn)
+RETURNS timestamptz
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cdc_fn_cdc_map_lsn_to_time';
+REVOKE ALL ON FUNCTION cdc.fn_cdc_map_lsn_to_time(pg_lsn) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc.fn_cdc_map_lsn_to_time(pg_lsn) TO PUBLIC;
+COMMENT ON FUNCTION cdc.fn_cdc_map_lsn_to_time(pg_lsn) IS
+	'commit time of the transaction with this commit LSN';
+
+/*
+ * fn_cdc_map_time_to_lsn: the commit LSN that is nearest to a time on one side of it.
+ *
+ * relational_operator  'largest less than', 'largest less than or equal', 'smallest greater than' or
+ *                      'smallest greater than or equal'; NULL gives NULL
+ * tracking_time        NULL gives NULL
+ *
+ * Rows of cdc.lsn_time_mapping that share the time: the largest LSN for "largest", the smallest for
+ * "smallest". NULL when there is no such row: for "smallest" that means that capture has not
+ * reached this time yet.
+ *
+ * Errors: 22023 another operator.
+ */
+CREATE FUNCTION cdc.fn_cdc_map_time_to_lsn(relational_operator text, tracking_time timestamptz)
+RETURNS pg_lsn
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cdc_fn_cdc_map_time_to_lsn';
+REVOKE ALL ON FUNCTION cdc.fn_cdc_map_time_to_lsn(text, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc.fn_cdc_map_time_to_lsn(text, timestamptz) TO PUBLIC;
+COMMENT ON FUNCTION cdc.fn_cdc_map_time_to_lsn(text, timestamptz) IS
+	'commit LSN nearest to a time, on the side that the operator says';
+
+--------------------------------------------------------------------------------
+-- 5. Mask functions
+--
+-- "__$update_mask" has one bit for each captured column; the bit of ordinal 1 is the least
+-- significant of the last byte.
+--------------------------------------------------------------------------------
+
+/*
+ * fn_cdc_get_column_ordinal: the position of a captured column in the update mask.
+ *
+ * capture_instance  its name; NULL gives NULL
+ * column_name       as captured; NULL gives NULL
+ *
+ * NULL when there is no such instance or column, or the caller may not read the instance.
+ */
+CREATE FUNCTION cdc.fn_cdc_get_column_ordinal(capture_instance text, column_name text)
+RETURNS integer
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cdc_fn_cdc_get_column_ordinal';
+REVOKE ALL ON FUNCTION cdc.fn_cdc_get_column_ordinal(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc.fn_cdc_get_column_ordinal(text, text) TO PUBLIC;
+COMMENT ON FUNCTION cdc.fn_cdc_get_column_ordinal(text, text) IS
+	'position of a captured column in the update mask';
+
+/*
+ * fn_cdc_has_column_changed: whether the update mask says that a captured column has changed.
+ *
+ * capture_instance, column_name  as for fn_cdc_get_column_ordinal
+ * update_mask                    "__$update_mask" of a change row; NULL gives NULL
+ *
+ * NULL when there is no such instance or column, or the caller may not read the instance.
+ */
+CREATE FUNCTION cdc.fn_cdc_has_column_changed(capture_instance text, column_name text, update_mask bytea)
+RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cdc_fn_cdc_has_column_changed';
+REVOKE ALL ON FUNCTION cdc.fn_cdc_has_column_changed(text, text, bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc.fn_cdc_has_column_changed(text, text, bytea) TO PUBLIC;
+COMMENT ON FUNCTION cdc.fn_cdc_has_column_changed(text, text, bytea) IS
+	'whether a captured column has changed, by its name';
+
+/*
+ * fn_cdc_is_bit_set: whether the update mask says that the column of this ordinal has changed.
+ *
+ * position     ordinal as from fn_cdc_get_column_ordinal; outside the mask: false; NULL gives NULL
+ * update_mask  "__$update_mask" of a change row; NULL gives NULL
+ */
+CREATE FUNCTION cdc.fn_cdc_is_bit_set("position" integer, update_mask bytea)
+RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cdc_fn_cdc_is_bit_set';
+REVOKE ALL ON FUNCTION cdc.fn_cdc_is_bit_set(integer, bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc.fn_cdc_is_bit_set(integer, bytea) TO PUBLIC;
+COMMENT ON FUNCTION cdc.fn_cdc_is_bit_set(integer, bytea) IS
+	'whether a captured column has changed, by its ordinal';
+
+--------------------------------------------------------------------------------
+-- 6. Help functions
+--
+-- Everybody may call them, and sees the instances whose changes he may read.
+--------------------------------------------------------------------------------
+
+/*
+ * sp_cdc_help_change_data_capture: the capture instances.
+ *
+ * source_schema, source_name  one table, 0 to 2 rows; both NULL: every instance that the caller may read
+ *
+ * Errors: 55000 database (SQL Server 22901) or table (22985) not enabled; 22004 one of two given
+ * (22972); 42P01 no such table (22931); 42704 not enabled or not for the caller (22981).
+ */
+CREATE FUNCTION cdc.sp_cdc_help_change_data_capture(
+	INOUT source_schema text DEFAULT NULL,
+	source_name text DEFAULT NULL,
+	OUT source_table text,
+	OUT capture_instance text,
+	OUT object_id oid,
+	OUT source_object_id oid,
+	OUT start_lsn pg_lsn,
+	OUT end_lsn pg_lsn,
+	OUT supports_net_changes boolean,
+	OUT has_drop_pending boolean,
+	OUT role_name text,
+	OUT index_name text,
+	OUT filegroup_name text,
+	OUT create_date timestamptz,
+	OUT index_column_list text,
+	OUT captured_column_list text)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL SAFE ROWS 10
+AS 'MODULE_PATHNAME', 'cdc_sp_cdc_help_change_data_capture';
+REVOKE ALL ON FUNCTION cdc.sp_cdc_help_change_data_capture(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc.sp_cdc_help_change_data_capture(text, text) TO PUBLIC;
+COMMENT ON FUNCTION cdc.sp_cdc_help_change_data_capture(text, text) IS
+	'capture instances, of one table or all';
+
+/*
+ * sp_cdc_get_captured_columns: the captured columns of an instance.
+ *
+ * capture_instance  its name; required
+ *
+ * Lengths and precisions are those of the information schema.
+ *
+ * Errors: 55000 database not enabled (SQL Server 22901); 22004, 22023 no name (22963); 42704 no
+ * such instance or not for the caller (22981).
+ */
+CREATE FUNCTION cdc.sp_cdc_get_captured_columns(
+	OUT source_schema text,
+	OUT source_table text,
+	INOUT capture_instance text,
+	OUT column_name text,
+	OUT column_id integer,
+	OUT column_ordinal integer,
+	OUT data_type text,
+	OUT character_maximum_length integer,
+	OUT numeric_precision integer,
+	OUT numeric_precision_radix integer,
+	OUT numeric_scale integer,
+	OUT datetime_precision integer)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL SAFE ROWS 20
+AS 'MODULE_PATHNAME', 'cdc_sp_cdc_get_captured_columns';
+REVOKE ALL ON FUNCTION cdc.sp_cdc_get_captured_columns(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc.sp_cdc_get_captured_columns(text) TO PUBLIC;
+COMMENT ON FUNCTION cdc.sp_cdc_get_captured_columns(text) IS
+	'captured columns of a capture instance';
+
+--------------------------------------------------------------------------------
 -- Event triggers. They never make a command fail for a reason of their own; what they refuse on purpose
 -- is listed in docs/limitations.md.
 --------------------------------------------------------------------------------
@@ -258,7 +576,7 @@ ALTER EVENT TRIGGER cdc_sql_drop ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER cdc_sql_drop IS 'change data capture: captured tables that are dropped';
 
 --------------------------------------------------------------------------------
--- 3. Enable and disable the database, jobs, waiting
+-- 7. Enable and disable the database, jobs, waiting
 --------------------------------------------------------------------------------
 
 -- Enables the current database: creates the replication slot cdc_<database oid>, the identity row
@@ -323,7 +641,7 @@ COMMENT ON PROCEDURE cdc.wait_for_capture(pg_lsn, interval) IS
 	'waits until everything committed up to an LSN (default: now) is visible in the change tables';
 
 --------------------------------------------------------------------------------
--- 4. Monitoring
+-- 8. Monitoring
 --------------------------------------------------------------------------------
 
 CREATE FUNCTION cdc._stat_capture(

@@ -1,7 +1,24 @@
 /*
  * query_functions.hpp
- *	  View and query functions of each capture instance: made when it is enabled, dropped when it is
- *	  disabled.
+ *	  The query functions of a capture instance: created when it is enabled, dropped when disabled.
+ *
+ * NOTES
+ *	  Per instance, all members of the extension and owned by its owner:
+ *
+ *	  cdc._changes_<id>						view over the change table; the one way for readers to its
+ *											rows. Its filter, cdc._may_read(id), is evaluated once.
+ *	  cdc._all_changes_<id>					row type of
+ *	  cdc.fn_cdc_get_all_changes_<ci>		this function
+ *	  cdc._net_changes_<id>					row type of
+ *	  cdc.fn_cdc_get_net_changes_<ci>		this function; both only with net-change support
+ *
+ *	  The functions are SQL that the planner inlines: cdc._check_window(...) UNION ALL the view. The
+ *	  check yields no row or raises (lsn_window.hpp); its columns come from a function scan and are
+ *	  no constants, so no WHERE of a caller can prove it useless and plan it away. A caller's WHERE and
+ *	  LIMIT, and the bounds, reach the leaves of the change table.
+ *
+ *	  Why row types and not RETURNS TABLE: columns keep type modifiers and collations, and their names
+ *	  cannot collide with those of the parameters (a captured column may be called from_lsn).
  */
 #pragma once
 
@@ -11,13 +28,17 @@ namespace cdc::query
 {
 
 /*
- * Makes cdc._changes_<instance id>, the all-changes function and, if supported, the net-changes
- * function of an instance whose catalog rows are visible: as members of the extension, executable by
- * the gating role or, without one, by everybody. Runs as the extension's owner, in a transaction.
+ * Creates view and functions of an instance whose catalog rows and change table are visible. Members
+ * of the gating role may use them, or, without one, everybody; the database's owner always. The caller
+ * is the extension's owner, with neutral settings (internal_ddl.hpp).
  */
 void query_functions_create(int32 instance_id);
 
-/* Drops them again. */
-void query_functions_drop(int32 instance_id, const char *capture_instance);
+/*
+ * Drops them, as far as they are there, under the same conditions. With DROP_RESTRICT, an error (2BP01)
+ * when something of a user's depends on them; DROP_CASCADE takes that along.
+ */
+void query_functions_drop(int32 instance_id, const char *capture_instance,
+						  DropBehavior behavior = DROP_RESTRICT);
 
 } // namespace cdc::query

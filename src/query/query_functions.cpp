@@ -1,0 +1,329 @@
+/*
+ * query_functions.cpp
+ *	  Creates and drops the query functions of a capture instance.
+ *
+ * NOTES
+ *	  The statements are made as text, parsed, and given to the server's functions behind the
+ *	  commands: neither utility hooks nor event triggers take part.
+ */
+#include "cdc.hpp"
+
+#include "catalog/capture_instance.hpp"
+#include "catalog/catalog.hpp"
+#include "catalog/change_table.hpp"
+#include "query/all_changes.hpp"
+#include "query/generated_sql.hpp"
+#include "query/net_changes.hpp"
+#include "query/query_functions.hpp"
+
+extern "C" {
+#include "catalog/dependency.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "commands/comment.h"
+#include "commands/defrem.h"
+#include "commands/typecmds.h"
+#include "commands/view.h"
+#include "lib/stringinfo.h"
+#include "parser/parse_node.h"
+#include "tcop/tcopprot.h"
+#include "utils/ruleutils.h"
+}
+
+namespace cdc::query
+{
+
+namespace
+{
+
+/* Names of what belongs to an instance. */
+struct ObjectNames
+{
+	const char *view;
+	const char *all_type;
+	const char *net_type;
+	const char *all_function;
+	const char *net_function;
+};
+
+ObjectNames
+object_names(int32 instance_id, const char *capture_instance)
+{
+	return {
+		.view = psprintf("_changes_%d", instance_id),
+		.all_type = psprintf("_all_changes_%d", instance_id),
+		.net_type = psprintf("_net_changes_%d", instance_id),
+		.all_function = psprintf("fn_cdc_get_all_changes_%s", capture_instance),
+		.net_function = psprintf("fn_cdc_get_net_changes_%s", capture_instance),
+	};
+}
+
+Oid
+schema_oid()
+{
+	return get_namespace_oid(catalog::kSchema, false);
+}
+
+Oid
+type_oid(const char *name)
+{
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+						   ObjectIdGetDatum(schema_oid()));
+}
+
+/* A query function by name; they all have the same arguments. */
+Oid
+function_oid(const char *name)
+{
+	const Oid arguments[] = {PG_LSNOID, PG_LSNOID, TEXTOID};
+	oidvector *types = buildoidvector(arguments, lengthof(arguments));
+
+	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
+						   PointerGetDatum(types), ObjectIdGetDatum(schema_oid()));
+}
+
+void
+run_statement(Node *statement, const char *sql)
+{
+	ParseState *pstate = make_parsestate(nullptr);
+	pstate->p_sourcetext = sql;
+
+	switch (nodeTag(statement))
+	{
+		case T_CompositeTypeStmt:
+		{
+			auto *create = castNode(CompositeTypeStmt, statement);
+			DefineCompositeType(create->typevar, create->coldeflist);
+			break;
+		}
+		case T_CreateFunctionStmt:
+			CreateFunction(pstate, castNode(CreateFunctionStmt, statement));
+			break;
+		case T_GrantStmt:
+			ExecuteGrantStmt(castNode(GrantStmt, statement));
+			break;
+		case T_CommentStmt:
+			CommentObject(castNode(CommentStmt, statement));
+			break;
+		default:
+			elog(ERROR, "unexpected kind of statement: %d", static_cast<int>(nodeTag(statement)));
+	}
+	free_parsestate(pstate);
+	CommandCounterIncrement();
+}
+
+void
+run_script(const char *sql)
+{
+	ListCell *cell;
+
+	foreach (cell, pg_parse_query(sql))
+	{
+		auto *raw = lfirst_node(RawStmt, cell);
+		if (IsA(raw->stmt, ViewStmt))
+		{
+			DefineView(castNode(ViewStmt, raw->stmt), sql, raw->stmt_location, raw->stmt_len);
+			CommandCounterIncrement();
+		}
+		else
+			run_statement(raw->stmt, sql);
+	}
+}
+
+void
+append_grants(StringInfo sql, const catalog::CaptureInstance *instance, const ObjectNames &names)
+{
+	const char *readers =
+		instance->has_role
+			? psprintf("%s, pg_database_owner", quote_identifier(NameStr(instance->role_name)))
+			: "PUBLIC";
+
+	appendStringInfo(sql, "GRANT SELECT ON cdc.%s TO %s;\n", names.view, readers);
+	for (const char *function : {names.all_function, names.net_function})
+	{
+		if (function == names.net_function && !instance->supports_net_changes)
+			continue;
+		appendStringInfo(sql,
+						 "REVOKE ALL ON FUNCTION cdc.%s(pg_lsn, pg_lsn, text) FROM PUBLIC;\n"
+						 "GRANT EXECUTE ON FUNCTION cdc.%s(pg_lsn, pg_lsn, text) TO %s;\n",
+						 quote_identifier(function), quote_identifier(function), readers);
+	}
+}
+
+void
+append_comments(StringInfo sql, const catalog::CaptureInstance *instance, const ObjectNames &names)
+{
+	const char *ci = NameStr(instance->name);
+	auto comment = [&](const char *kind, const char *object, const char *text) {
+		appendStringInfo(sql, "COMMENT ON %s cdc.%s IS %s;\n", kind, object,
+						 quote_literal_cstr(psprintf("%s capture instance \"%s\"", text, ci)));
+	};
+	auto function = [](const char *name) {
+		return psprintf("%s(pg_lsn, pg_lsn, text)", quote_identifier(name));
+	};
+
+	comment("VIEW", names.view, "change rows for the query functions of");
+	comment("TYPE", names.all_type, "row of the all-changes function of");
+	comment("FUNCTION", function(names.all_function),
+			"every change between two LSNs, both included, of");
+	if (instance->supports_net_changes)
+	{
+		comment("TYPE", names.net_type, "row of the net-changes function of");
+		comment("FUNCTION", function(names.net_function),
+				"one row per changed row between two LSNs, both included, of");
+	}
+}
+
+/* As ALTER EXTENSION ADD does, after all grants: pg_dump leaves members out, privileges included. */
+void
+add_member(Oid class_id, Oid object_id)
+{
+	ObjectAddress member;
+	ObjectAddress extension;
+
+	ObjectAddressSet(member, class_id, object_id);
+	ObjectAddressSet(extension, ExtensionRelationId, catalog::cdc_extension_oid());
+	recordDependencyOn(&member, &extension, DEPENDENCY_EXTENSION);
+	recordExtObjInitPriv(object_id, class_id);
+}
+
+/* A row type goes with the change table; nothing else ties it to it. */
+void
+add_row_type(const char *name, Oid change_table)
+{
+	ObjectAddress type;
+	ObjectAddress table;
+
+	ObjectAddressSet(type, TypeRelationId, type_oid(name));
+	ObjectAddressSet(table, RelationRelationId, change_table);
+	recordDependencyOn(&type, &table, DEPENDENCY_AUTO);
+	add_member(TypeRelationId, type.objectId);
+}
+
+void
+create_objects(const catalog::CaptureInstance *instance)
+{
+	const ObjectNames names = object_names(instance->instance_id, NameStr(instance->name));
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	changes_view_generate(&sql, instance);
+	all_changes_generate(&sql, instance);
+	if (instance->supports_net_changes)
+		net_changes_generate(&sql, instance);
+	run_script(sql.data);
+	catalog::relation_clear_privileges(catalog::cdc_relation_oid(names.view, false));
+
+	resetStringInfo(&sql);
+	append_grants(&sql, instance, names);
+	append_comments(&sql, instance, names);
+	run_script(sql.data);
+
+	catalog::extension_add_relation(catalog::cdc_relation_oid(names.view, false));
+	add_row_type(names.all_type, instance->change_table);
+	add_member(ProcedureRelationId, function_oid(names.all_function));
+	if (instance->supports_net_changes)
+	{
+		add_row_type(names.net_type, instance->change_table);
+		add_member(ProcedureRelationId, function_oid(names.net_function));
+	}
+	CommandCounterIncrement();
+}
+
+/* What the caller sees when an object of his own is in the way: the server's hint would be DROP ... CASCADE. */
+void
+dependents_hint(void *argument)
+{
+	auto *capture_instance = static_cast<const char *>(argument);
+
+	if (geterrcode() == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
+		errhint("Drop what was made on the query functions of capture instance \"%s\" first, then "
+				"disable it again.",
+				capture_instance);
+}
+
+} // namespace
+
+const char *
+column_name(const catalog::CapturedColumn &column)
+{
+	return quote_identifier(NameStr(column.name));
+}
+
+void
+append_column_definitions(StringInfo sql, const catalog::CaptureInstance *instance)
+{
+	for (const catalog::CapturedColumn &column : instance->columns)
+	{
+		appendStringInfo(sql, ", %s %s", column_name(column),
+						 format_type_extended(column.type_id, column.typmod,
+											  FORMAT_TYPE_TYPEMOD_GIVEN |
+												  FORMAT_TYPE_FORCE_QUALIFY));
+		if (OidIsValid(column.collation) && column.collation != get_typcollation(column.type_id))
+			appendStringInfo(sql, " COLLATE %s", generate_collation_name(column.collation));
+	}
+}
+
+void
+append_column_names(StringInfo sql, const catalog::CaptureInstance *instance, const char *qualifier)
+{
+	for (const catalog::CapturedColumn &column : instance->columns)
+		appendStringInfo(sql, ", %s.%s", qualifier, column_name(column));
+}
+
+/*
+ * Parallel restricted: the check must have run in the leader before any row comes out. It does not
+ * keep workers from the leaves: the other branch of the UNION ALL may have a Gather of its own.
+ */
+void
+append_function_header(StringInfo sql, const catalog::CaptureInstance *instance, const char *prefix,
+					   const char *row_type)
+{
+	appendStringInfo(
+		sql,
+		"CREATE FUNCTION cdc.%s(from_lsn pg_lsn, to_lsn pg_lsn, row_filter_option text)\n"
+		"RETURNS SETOF %s LANGUAGE sql STABLE PARALLEL RESTRICTED\n"
+		"BEGIN ATOMIC\n",
+		quote_identifier(psprintf("%s%s", prefix, NameStr(instance->name))), row_type);
+}
+
+void
+query_functions_create(int32 instance_id)
+{
+	create_objects(catalog::capture_instance_by_id(instance_id, false));
+}
+
+void
+query_functions_drop(int32 instance_id, const char *capture_instance, DropBehavior behavior)
+{
+	const ObjectNames names = object_names(instance_id, capture_instance);
+	ObjectAddresses *objects = new_object_addresses();
+	auto add = [&](Oid class_id, Oid object_id) {
+		ObjectAddress address;
+		ObjectAddressSet(address, class_id, object_id);
+		if (OidIsValid(object_id))
+			add_exact_object_address(&address, objects);
+	};
+
+	add(ProcedureRelationId, function_oid(names.all_function));
+	add(ProcedureRelationId, function_oid(names.net_function));
+	add(RelationRelationId, catalog::cdc_relation_oid(names.view, true));
+	add(TypeRelationId, type_oid(names.all_type));
+	add(TypeRelationId, type_oid(names.net_type));
+
+	ErrorContextCallback callback = {};
+	callback.callback = dependents_hint;
+	callback.arg = const_cast<char *>(capture_instance);
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	performMultipleDeletions(objects, behavior,
+							 PERFORM_DELETION_INTERNAL | PERFORM_DELETION_QUIETLY |
+								 PERFORM_DELETION_SKIP_EXTENSIONS);
+	error_context_stack = callback.previous;
+
+	free_object_addresses(objects);
+	CommandCounterIncrement();
+}
+
+} // namespace cdc::query
