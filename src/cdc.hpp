@@ -19,9 +19,6 @@
 #include <string_view>
 #include <type_traits>
 
-/* We build with hidden symbols; 15's own definition would hide what the server looks up, too. */
-#define PGDLLEXPORT __attribute__((visibility("default")))
-
 extern "C" {
 #include "postgres.h"
 
