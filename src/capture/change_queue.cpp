@@ -29,12 +29,11 @@ queue_flush(QueueSender *sender)
 	shm_mq_result result =
 		shm_mq_send(sender->handle, sender->used, sender->buffer, false, true);
 	if (result != SHM_MQ_SUCCESS)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("capture worker has gone away"),
-				 errdetail("Its queue was detached while the decoder was sending %zu bytes.",
-						   sender->used),
-				 errhint("The launcher starts both again; see the server log for the worker's error.")));
+	{
+		/* The writer has ended, and said why; there is nobody left to decode for. */
+		ereport(DEBUG1, (errmsg("capture worker has gone away, decoder ends")));
+		proc_exit(0);
+	}
 	sender->used = 0;
 
 	/* One huge row must not keep its memory for ever. */

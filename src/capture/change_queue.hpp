@@ -136,8 +136,7 @@ constexpr Size kChannelRingOffset = MAXALIGN(sizeof(Channel));
 
 /*
  * Sending side, in the decoder. Items are built in place: queue_reserve returns room for `length`
- * bytes in the current chunk (sending what is there first when it is full), queue_commit_item
- * closes it. Both raise when the writer is gone.
+ * bytes in the current chunk, sending what is there first when it is full. Both end the process when the writer is gone.
  */
 struct QueueSender
 {

@@ -29,6 +29,7 @@ namespace
 
 /* One slot per row of a flush, shared by all tables: heap_multi_insert takes nothing else. */
 TupleTableSlot **slots = nullptr;
+TupleDesc no_columns = nullptr;
 
 /* Copies that TOAST made of large rows, and the access methods' scratch: reset after each flush. */
 MemoryContext flush_context = nullptr;
@@ -37,10 +38,10 @@ void
 make_slots()
 {
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-	TupleDesc empty = CreateTemplateTupleDesc(0);
+	no_columns = CreateTemplateTupleDesc(0);
 	slots = static_cast<TupleTableSlot **>(palloc(sizeof(TupleTableSlot *) * kAppendRows));
 	for (int i = 0; i < kAppendRows; i++)
-		slots[i] = MakeSingleTupleTableSlot(empty, &TTSOpsHeapTuple);
+		slots[i] = MakeSingleTupleTableSlot(no_columns, &TTSOpsHeapTuple);
 	MemoryContextSwitchTo(old);
 	flush_context = AllocSetContextCreate(TopMemoryContext, "cdc append", ALLOCSET_DEFAULT_SIZES);
 }
@@ -221,8 +222,11 @@ table_append_flush(TableAppend *append)
 	 * heap_multi_insert from copying each row; it must be gone before a slot is cleared, because
 	 * the memory is not the slot's to free.
 	 */
+	TupleDesc descriptor = RelationGetDescr(append->relation);
 	for (int i = 0; i < append->nrows; i++)
 	{
+		/* Never deformed, so the slot needs no room for values; only checks look at it. */
+		slots[i]->tts_tupleDescriptor = descriptor;
 		ExecStoreHeapTuple(&append->tuples[i], slots[i], false);
 		slots[i]->tts_flags |= TTS_FLAG_SHOULDFREE;
 	}
@@ -239,7 +243,10 @@ table_append_flush(TableAppend *append)
 			insert_btree(append, &append->indexes[i]);
 	}
 	for (int i = 0; i < append->nrows; i++)
+	{
 		ExecClearTuple(slots[i]);
+		slots[i]->tts_tupleDescriptor = no_columns;
+	}
 	append->nrows = 0;
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(flush_context);

@@ -379,11 +379,15 @@ capture_loop(CaptureWorker *worker)
 			continue;
 		}
 		if (result == SHM_MQ_DETACHED)
+		{
+			/* Its own error, if it had one, is what the administrator should see. */
+			if (entry->last_error_time > entry->started_at)
+				proc_exit(1);
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_FAILURE), errmsg("cdc decoder has ended"),
-					 errdetail("%s", entry->last_error_code != 0 ? entry->last_error_message
-																 : "It was terminated."),
-					 errhint("Both are started again; the server log has the decoder's own message.")));
+					 errdetail("It was terminated without an error of its own."),
+					 errhint("Nothing to do: both processes are started again.")));
+		}
 
 		if (change_writer_at_boundary(writer))
 		{
