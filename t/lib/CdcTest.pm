@@ -12,8 +12,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes ();
 
-our @EXPORT = qw(cdc_node cdc_create enable_table wait_captured stat_value worker_pid wait_for_worker
-  wait_for_exit wait_for_end start_again start_load finish_load log_size log_since random_seed);
+our @EXPORT = qw(cdc_node cdc_create enable_table wait_captured stat_value worker_pid server_processes wait_for_worker
+  wait_for_exit wait_until start_again start_load finish_load log_size log_since random_seed);
 
 # cdc_node($name, %settings): a running cluster with test/cdc.conf, and settings on top of it.
 sub cdc_node
@@ -72,25 +72,44 @@ sub stat_value
 		"SELECT $expression FROM cdc.pg_stat_cdc WHERE database = current_database()");
 }
 
+# server_processes($node, $title): pids of the server's processes whose title matches, from the process
+# list: by SQL, those without a database connection cannot be seen.
+sub server_processes
+{
+	my ($node, $title) = @_;
+	my $data = $node->data_dir;
+	my @pids;
+	for my $pid (map { m{/proc/(\d+)} } glob('/proc/[0-9]*'))
+	{
+		next if (readlink("/proc/$pid/cwd") // '') ne $data;
+		open my $file, '<', "/proc/$pid/cmdline" or next;
+		my $line = <$file> // '';
+		push @pids, $pid if $line =~ $title;
+	}
+	return @pids;
+}
+
 # worker_pid($node, $type, $dbname): pid of a process of ours, '' when there is none. No database for the launcher.
 sub worker_pid
 {
 	my ($node, $type, $dbname) = @_;
-	my $where = defined $dbname ? "AND datname = '$dbname'" : '';
+	return (server_processes($node, qr/\Q$type\E/))[0] // '' unless defined $dbname;
 	return $node->safe_psql('postgres',
-		"SELECT pid FROM pg_stat_activity WHERE backend_type = '$type' $where");
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = '$type' AND datname = '$dbname'");
 }
 
 # wait_for_worker($node, $type, $dbname, $former): until there is one, other than $former; its pid.
 sub wait_for_worker
 {
 	my ($node, $type, $dbname, $former) = @_;
-	my $where = defined $dbname ? "AND datname = '$dbname'" : '';
-	$former ||= 0;
-	$node->poll_query_until('postgres',
-		"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = '$type' $where AND pid <> $former")
-	  or die "no $type started";
-	return worker_pid($node, $type, $dbname);
+	my $pid;
+	wait_until(
+		sub {
+			$pid = worker_pid($node, $type, $dbname);
+			return $pid ne '' && $pid ne ($former // '');
+		},
+		"no $type started");
+	return $pid;
 }
 
 # wait_for_exit($node, $pid): until the server no longer knows that process.
@@ -103,8 +122,8 @@ sub wait_for_exit
 	return;
 }
 
-# wait_for_end($condition, $what): polls a Perl condition, for states that SQL cannot ask about.
-sub wait_for_end
+# wait_until($condition, $what): polls a Perl condition, for states that SQL cannot ask about.
+sub wait_until
 {
 	my ($condition, $what) = @_;
 	my $deadline = Time::HiRes::time() + $PostgreSQL::Test::Utils::timeout_default;
@@ -117,11 +136,20 @@ sub wait_for_end
 }
 
 # start_again($node): after the postmaster was killed. Its orphans hold the shared memory until they
-# notice, and the server refuses to start until then.
+# notice, and the server refuses to start until then. They are known by their working directory.
 sub start_again
 {
 	my ($node) = @_;
-	wait_for_end(sub { $node->start(fail_ok => 1) }, 'server starts again');
+	my $data = $node->data_dir;
+	my $postmaster;
+	($postmaster) = slurp_file("$data/postmaster.pid") =~ /^(\d+)/ if -e "$data/postmaster.pid";
+	wait_until(
+		sub {
+			return 0 if defined $postmaster && kill 0, $postmaster;
+			return !server_processes($node, qr/./);
+		},
+		'the old processes are gone');
+	$node->start;
 	return;
 }
 
