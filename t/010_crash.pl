@@ -50,7 +50,7 @@ $node->safe_psql($db, q(
 
 # The load. Nothing in it can fail but by a deadlock, which pgbench tries again.
 my %script = (
-	several => [ 60, q(
+	several => [ 180, q(
 		\set a random(1, 1000)
 		\set b random(1, 1000)
 		BEGIN;
@@ -65,30 +65,30 @@ my %script = (
 		INSERT INTO untracked VALUES (nextval('ticks'), 'x');
 		RELEASE SAVEPOINT one;
 		COMMIT;) ],
-	hop => [ 20, q(
+	hop => [ 60, q(
 		BEGIN;
 		UPDATE wanderer SET id = nextval('stamps'), hops = hops + 1, stamp = nextval('stamps')
 			WHERE id = (SELECT id FROM wanderer ORDER BY random() LIMIT 1 FOR UPDATE SKIP LOCKED);
 		INSERT INTO wanderer DEFAULT VALUES;
 		DELETE FROM wanderer WHERE id = (SELECT id FROM wanderer ORDER BY random() LIMIT 1 FOR UPDATE SKIP LOCKED);
 		COMMIT;) ],
-	move => [ 10, q(
+	move => [ 30, q(
 		UPDATE box SET shelf = 3 - shelf, stamp = nextval('stamps')
 			WHERE (id, shelf) IN (SELECT id, shelf FROM box ORDER BY random() LIMIT 2 FOR UPDATE SKIP LOCKED);) ],
-	edit => [ 10, q(
+	edit => [ 30, q(
 		\set d random(1, 50)
 		BEGIN;
 		UPDATE document SET title = title || 'x', stamp = nextval('stamps') WHERE id = :d;
 		UPDATE document SET body = repeat(md5(random()::text), 200), title = 'title', stamp = nextval('stamps') WHERE id = :d;
 		COMMIT;) ],
-	undone => [ 10, q(
+	undone => [ 30, q(
 		\set a random(1, 1000)
 		BEGIN;
 		UPDATE account SET note = 'never', stamp = nextval('stamps') WHERE id = :a;
 		INSERT INTO journal SELECT i, 'never' FROM generate_series(1, 50) i;
 		ROLLBACK;) ],
-	clean => [ 5, q(DELETE FROM journal WHERE ctid IN (SELECT ctid FROM journal LIMIT 100 FOR UPDATE SKIP LOCKED);) ],
-	prepared => [ 5, q(
+	clean => [ 15, q(DELETE FROM journal WHERE ctid IN (SELECT ctid FROM journal LIMIT 100 FOR UPDATE SKIP LOCKED);) ],
+	prepared => [ 15, q(
 		\set g random(1, 1000000000)
 		BEGIN;
 		INSERT INTO journal VALUES (:g, 'prepared');
@@ -113,7 +113,7 @@ my $rounds = 0;
 
 sub load_start
 {
-	$load = start_load($node, $db, \@load, clients => 4, seconds => 600, rate => 500, seed => $seed + $rounds++);
+	$load = start_load($node, $db, \@load, clients => 4, seconds => 600, rate => 400, seed => $seed + $rounds++);
 	return;
 }
 
@@ -133,7 +133,9 @@ sub load_for
 sub server_back
 {
 	finish_load($load);
-	$node->poll_query_until($db, 'SELECT true') or die 'the server does not come back';
+	wait_until(
+		sub { system('pg_isready', '--quiet', '--host', $node->host, '--port', $node->port) == 0 },
+		'the server comes back');
 	finish_prepared();
 	return;
 }
