@@ -200,7 +200,6 @@ decode_loop(Decoder *decoder)
 	for (;;)
 	{
 		char *message = nullptr;
-		XLogRecPtr readable = wal_readable_up_to();
 		XLogRecord *record = XLogReadRecord(context->reader, &message);
 		if (message != nullptr)
 			ereport(ERROR,
@@ -210,7 +209,7 @@ decode_loop(Decoder *decoder)
 							 "database and enable it again.")));
 		if (record == nullptr)
 		{
-			decoder->tried_up_to = readable;
+			decoder->tried_up_to = wal_exhausted_at();
 			send_position(decoder);
 			publish_statistics(decoder);
 			attend(decoder);

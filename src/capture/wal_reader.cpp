@@ -17,6 +17,8 @@ namespace cdc::capture
 namespace
 {
 
+XLogRecPtr exhausted_at = InvalidXLogRecPtr;
+
 int
 read_page(XLogReaderState *state, XLogRecPtr page, int required, XLogRecPtr, char *buffer)
 {
@@ -29,7 +31,10 @@ read_page(XLogReaderState *state, XLogRecPtr page, int required, XLogRecPtr, cha
 		readable = state->currTLIValidUntil;
 
 	if (page + required > readable)
+	{
+		exhausted_at = readable;
 		return -1;
+	}
 	int count = page + XLOG_BLCKSZ <= readable ? XLOG_BLCKSZ : static_cast<int>(readable - page);
 
 	WALReadError error;
@@ -55,6 +60,12 @@ XLogRecPtr
 wal_readable_up_to()
 {
 	return GetFlushRecPtr(nullptr);
+}
+
+XLogRecPtr
+wal_exhausted_at()
+{
+	return exhausted_at;
 }
 
 XLogRecPtr

@@ -24,6 +24,9 @@ XLogReaderRoutine wal_reader_routine();
 /* How far WAL can be read now. */
 XLogRecPtr wal_readable_up_to();
 
+/* How far it could be read when a read last found nothing: sleeping is right while that has not moved. */
+XLogRecPtr wal_exhausted_at();
+
 /*
  * End of the last WAL record inserted so far, as decoding will report it: at a page boundary the
  * server names the place after the page header instead.
