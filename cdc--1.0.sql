@@ -261,10 +261,13 @@ GRANT EXECUTE ON FUNCTION cdc._may_read(integer) TO PUBLIC;
 COMMENT ON FUNCTION cdc._may_read(integer) IS
 	'whether the current user may read the changes of a capture instance';
 
-/* _option_is: compares a row_filter_option as _check_window does, without case and outer white space. */
+/*
+ * _option_is: compares a row_filter_option as _check_window does, without case and outer white
+ * space. Leakproof, so that it passes the view's security barrier.
+ */
 CREATE FUNCTION cdc._option_is(row_filter_option text, name text)
 RETURNS boolean
-LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'cdc_option_is';
 REVOKE ALL ON FUNCTION cdc._option_is(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION cdc._option_is(text, text) TO PUBLIC;
@@ -455,7 +458,7 @@ COMMENT ON FUNCTION cdc.fn_cdc_has_column_changed(text, text, bytea) IS
  */
 CREATE FUNCTION cdc.fn_cdc_is_bit_set("position" integer, update_mask bytea)
 RETURNS boolean
-LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'cdc_fn_cdc_is_bit_set';
 REVOKE ALL ON FUNCTION cdc.fn_cdc_is_bit_set(integer, bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION cdc.fn_cdc_is_bit_set(integer, bytea) TO PUBLIC;

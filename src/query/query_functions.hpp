@@ -6,7 +6,8 @@
  *	  Per instance, all members of the extension and owned by its owner:
  *
  *	  cdc._changes_<id>						view over the change table; the one way for readers to its
- *											rows. Its filter, cdc._may_read(id), is evaluated once.
+ *											rows: a security barrier whose filter, cdc._may_read(id),
+ *											is evaluated once.
  *	  cdc._all_changes_<id>					row type of
  *	  cdc.fn_cdc_get_all_changes_<ci>		this function
  *	  cdc._net_changes_<id>					row type of
