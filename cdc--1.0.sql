@@ -3,6 +3,21 @@
 -- complain if the script is sourced in psql rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION cdc" to load this file. \quit
 
+-- Whoever owns a schema can drop and replace what is in it: workers trust these tables.
+DO $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_catalog.pg_namespace AS n
+			   WHERE n.nspname OPERATOR(pg_catalog.=) 'cdc'::name
+				 AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
+						  WHERE r.oid OPERATOR(pg_catalog.=) n.nspowner)) THEN
+		RAISE EXCEPTION 'schema "cdc" exists already and belongs to another role'
+			USING ERRCODE = 'duplicate_schema',
+				DETAIL = 'SQL Server error 22906: its owner could replace what the capture workers trust.',
+				HINT = 'DROP SCHEMA cdc, or ALTER SCHEMA cdc RENAME TO another name, then CREATE EXTENSION cdc.';
+	END IF;
+END
+$$;
+
 --------------------------------------------------------------------------------
 -- 1. Catalog tables
 --
@@ -651,7 +666,7 @@ CREATE FUNCTION cdc._stat_capture(
 	OUT database_id oid, OUT worker_pid integer, OUT decoder_pid integer, OUT state text,
 	OUT captured_lsn pg_lsn, OUT read_lsn pg_lsn, OUT confirmed_lsn pg_lsn, OUT lag_bytes bigint,
 	OUT lag_seconds double precision, OUT last_commit_time timestamptz, OUT transactions bigint,
-	OUT changes bigint, OUT rows bigint, OUT spilled_bytes bigint, OUT spilled_transactions bigint,
+	OUT changes bigint, OUT rows bigint,
 	OUT started_at timestamptz, OUT failures integer, OUT last_error_code text,
 	OUT last_error_message text, OUT last_error_detail text, OUT last_error_hint text,
 	OUT last_error_time timestamptz)
@@ -661,11 +676,14 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'cdc_stat_capture';
 CREATE VIEW cdc.pg_stat_cdc AS
 SELECT s.database_id, d.datname AS database, s.worker_pid, s.decoder_pid, s.state, s.captured_lsn,
 	s.read_lsn, s.confirmed_lsn, s.lag_bytes, s.lag_seconds, s.last_commit_time, s.transactions,
-	s.changes, s.rows, s.spilled_bytes, s.spilled_transactions, s.started_at, s.failures,
+	s.changes, s.rows, r.spill_bytes AS spilled_bytes, r.spill_txns AS spilled_transactions,
+	s.started_at, s.failures,
 	s.last_error_code, s.last_error_message, s.last_error_detail, s.last_error_hint,
 	s.last_error_time
 FROM cdc._stat_capture() AS s
-LEFT JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) s.database_id;
+LEFT JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) s.database_id
+LEFT JOIN LATERAL pg_catalog.pg_stat_get_replication_slot(
+	pg_catalog.concat('cdc_', s.database_id)) AS r ON true;
 GRANT SELECT ON cdc.pg_stat_cdc TO PUBLIC;
 COMMENT ON VIEW cdc.pg_stat_cdc IS 'capture of each enabled database of the server, as it is now';
 COMMENT ON COLUMN cdc.pg_stat_cdc.database_id IS 'oid of the database';
@@ -685,8 +703,8 @@ COMMENT ON COLUMN cdc.pg_stat_cdc.transactions IS 'source transactions captured 
 COMMENT ON COLUMN cdc.pg_stat_cdc.changes IS 'source row changes captured since the server started';
 COMMENT ON COLUMN cdc.pg_stat_cdc.rows IS 'change rows written since the server started';
 COMMENT ON COLUMN cdc.pg_stat_cdc.spilled_bytes IS
-	'bytes of large transactions that this decoder has spilled to disk (logical_decoding_work_mem)';
-COMMENT ON COLUMN cdc.pg_stat_cdc.spilled_transactions IS 'transactions that this decoder has spilled';
+	'bytes of large transactions that decoding has spilled to disk (logical_decoding_work_mem)';
+COMMENT ON COLUMN cdc.pg_stat_cdc.spilled_transactions IS 'transactions that decoding has spilled';
 COMMENT ON COLUMN cdc.pg_stat_cdc.started_at IS 'start of the capture worker';
 COMMENT ON COLUMN cdc.pg_stat_cdc.failures IS 'errors in a row; 0 after the next success';
 COMMENT ON COLUMN cdc.pg_stat_cdc.last_error_code IS 'SQLSTATE of the last error';

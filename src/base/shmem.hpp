@@ -93,8 +93,6 @@ struct DatabaseEntry
 	pg_atomic_uint64 transactions;	   /* writer: source transactions captured since start */
 	pg_atomic_uint64 changes;		   /* writer: source row changes */
 	pg_atomic_uint64 rows;			   /* writer: change-table rows */
-	pg_atomic_uint64 spilled_bytes;	   /* decoder: reorder buffer spill, since start */
-	pg_atomic_uint64 spilled_transactions;
 
 	pg_atomic_uint64 wanted_lsn; /* wait_for_capture: a polling worker goes on at once up to here */
 

@@ -102,14 +102,6 @@ send_position(Decoder *decoder)
 	queue_flush(decoder->sender);
 }
 
-void
-publish_statistics(Decoder *decoder)
-{
-	ReorderBuffer *reorder = decoder->context->reorder;
-	pg_atomic_write_u64(&decoder->entry->spilled_bytes, reorder->spillBytes);
-	pg_atomic_write_u64(&decoder->entry->spilled_transactions, reorder->spillTxns);
-}
-
 /* Confirms what has become durable, and picks up the next progress to wait for. */
 void
 confirm(Decoder *decoder)
@@ -211,7 +203,6 @@ decode_loop(Decoder *decoder)
 		{
 			decoder->tried_up_to = wal_exhausted_at();
 			send_position(decoder);
-			publish_statistics(decoder);
 			attend(decoder);
 			wait_for_wal(decoder);
 			attend(decoder);
@@ -243,6 +234,7 @@ start_process(Oid database_oid, MemoryContext *memory)
 	*memory = AllocSetContextCreate(TopMemoryContext, "cdc worker", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(*memory);
 	BackgroundWorkerInitializeConnectionByOid(database_oid, InvalidOid, 0);
+	worker::show_database_in_process_list();
 	active = true;
 	allow_own_plugin();
 	/* A user's settings for the database must not end a decoder. */

@@ -283,9 +283,6 @@ change_table_create(const char *capture_instance, int32 instance_id,
 	index->relation = stmt->relation;
 	index->accessMethod = pstrdup("brin");
 	index->indexParams = list_make1(element);
-	/* Summarised by autovacuum one range behind the tail, without waiting for a vacuum. */
-	index->options = list_make1(makeDefElem(pstrdup("autosummarize"),
-											reinterpret_cast<Node *>(makeString(pstrdup("on"))), -1));
 	index->tableSpace = stmt->tablespacename;
 	index->transformed = true;
 

@@ -73,6 +73,9 @@ database_read_identity(Identity *identity)
 {
 	bool found = false;
 
+	/* Tables of these names prove nothing without the extension: anybody may have a schema cdc. */
+	if (!OidIsValid(cdc_extension_oid()))
+		return false;
 	scan_table("_identity", [&](HeapTuple tuple, TupleDesc descriptor) {
 		found = true;
 		identity->system_identifier =

@@ -19,7 +19,7 @@ using namespace cdc;
 namespace
 {
 
-constexpr int kColumns = 22;
+constexpr int kColumns = 20;
 
 const char *
 state_name(CaptureState state)
@@ -104,8 +104,6 @@ add_row(ReturnSetInfo *result, const DatabaseEntry &copy, DatabaseEntry *entry, 
 	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->transactions)));
 	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->changes)));
 	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->rows)));
-	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->spilled_bytes)));
-	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->spilled_transactions)));
 	row.add_unless(copy.started_at == 0, TimestampTzGetDatum(copy.started_at));
 	row.add(Int32GetDatum(copy.failures));
 	if (copy.last_error_code == 0 || !may_see_errors)

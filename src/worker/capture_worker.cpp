@@ -30,7 +30,6 @@ extern "C" {
 #include "replication/origin.h"
 #include "replication/slot.h"
 #include "tcop/tcopprot.h"
-#include "utils/ps_status.h"
 #include "utils/resowner.h"
 
 PGDLLEXPORT void cdc_capture_worker_main(Datum argument);
@@ -248,7 +247,7 @@ start_decoder(CaptureWorker *worker, const Identity &identity, RepOriginId origi
 	decoder.bgw_restart_time = BGW_NEVER_RESTART;
 	strlcpy(decoder.bgw_library_name, "cdc", sizeof(decoder.bgw_library_name));
 	strlcpy(decoder.bgw_function_name, "cdc_decoder_main", sizeof(decoder.bgw_function_name));
-	snprintf(decoder.bgw_name, BGW_MAXLEN, "cdc decoder for database %u", MyDatabaseId);
+	strlcpy(decoder.bgw_name, "cdc decoder", BGW_MAXLEN);
 	strlcpy(decoder.bgw_type, "cdc decoder", BGW_MAXLEN);
 	decoder.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(worker->segment));
 	decoder.bgw_notify_pid = MyProcPid;
@@ -411,7 +410,6 @@ run(CaptureWorker *worker)
 	Identity identity;
 	RepOriginId origin = prepare(worker, &identity);
 
-	set_ps_display(MyBgworkerEntry->bgw_name);
 	start_decoder(worker, identity, origin);
 
 	/* Marks our WAL, which the decoder then drops at its first test. */
@@ -458,6 +456,7 @@ cdc_capture_worker_main(Datum argument)
 			worker->memory =
 				AllocSetContextCreate(TopMemoryContext, "cdc worker", ALLOCSET_DEFAULT_SIZES);
 			MemoryContextSwitchTo(worker->memory);
+			show_database_in_process_list();
 			/* Settings of the database or of the superuser must not end a worker. */
 			for (const char *setting : {"statement_timeout", "lock_timeout",
 										"idle_in_transaction_session_timeout", "idle_session_timeout"})

@@ -261,13 +261,16 @@ CDC_FUNCTION(cdc_disable_db)
 	require_top_level_call(fcinfo, "sp_cdc_disable_db");
 
 	NameData slot_name = slot_name_for(MyDatabaseId);
-	with_workers_stopped(shmem_get() != nullptr ? registry_assign(MyDatabaseId) : nullptr, [&] {
+	DatabaseEntry *entry = shmem_get() != nullptr ? registry_assign(MyDatabaseId) : nullptr;
+	with_workers_stopped(entry, [&] {
 		SPI_connect_ext(SPI_OPT_NONATOMIC);
 		database_remove_all();
 		SPI_commit();
 		SPI_finish();
 		if (SearchNamedReplicationSlot(NameStr(slot_name), true) != nullptr)
 			ReplicationSlotDrop(NameStr(slot_name), true);
+		if (entry != nullptr)
+			registry_stop(entry);
 	});
 	PG_RETURN_VOID();
 }

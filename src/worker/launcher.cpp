@@ -48,8 +48,7 @@ database_has_slot(Oid database_oid)
 void
 find_databases()
 {
-	SharedState *shared = shmem_get();
-	Oid found[64];
+	Oid *found = static_cast<Oid *>(palloc(sizeof(Oid) * max_replication_slots));
 	int nfound = 0;
 
 	with_lock(ReplicationSlotControlLock, LW_SHARED, [&] {
@@ -64,11 +63,10 @@ find_databases()
 						strcmp(NameStr(slot->data.plugin), "cdc") == 0;
 			NameData name = slot->data.name;
 			SpinLockRelease(&slot->mutex);
-			if (ours && database_of_slot(NameStr(name)) == database && nfound < lengthof(found))
+			if (ours && database_of_slot(NameStr(name)) == database)
 				found[nfound++] = database;
 		}
 	});
-	(void) shared;
 	for (int i = 0; i < nfound; i++)
 	{
 		if (registry_find(found[i]) != nullptr)
@@ -77,6 +75,19 @@ find_databases()
 		if (entry != nullptr)
 			registry_start(entry);
 	}
+	pfree(found);
+}
+
+/*
+ * A worker that fails where there is no slot has no database any more (it says so itself when only
+ * the slot is gone): without this it would be started for ever.
+ */
+void
+give_up_without_slot(DatabaseEntry *entry)
+{
+	if (entry->state == CaptureState::Failed && entry->mode == WorkerMode::Continuous &&
+		!database_has_slot(entry->database_oid))
+		registry_stop(entry);
 }
 
 /* Clears what a backend that is gone has left behind. */
@@ -121,8 +132,7 @@ start_worker(int index, WorkerMode mode)
 	strlcpy(worker.bgw_function_name,
 			creates_slot ? "cdc_slot_creator_main" : "cdc_capture_worker_main",
 			sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, BGW_MAXLEN, "%s for database %u",
-			 creates_slot ? "cdc decoder" : "cdc capture worker", entry->database_oid);
+	strlcpy(worker.bgw_name, creates_slot ? "cdc decoder" : "cdc capture worker", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, creates_slot ? "cdc decoder" : "cdc capture worker", BGW_MAXLEN);
 	worker.bgw_main_arg = Int32GetDatum(index);
 	worker.bgw_notify_pid = MyProcPid;
@@ -210,6 +220,7 @@ launcher_loop()
 			if (!OidIsValid(entry->database_oid))
 				continue;
 			check_holders(entry);
+			give_up_without_slot(entry);
 			WorkerMode mode = due(entry, &nap);
 			if (mode != WorkerMode::Stopped)
 				start_worker(i, mode);

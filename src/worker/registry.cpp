@@ -20,8 +20,10 @@
 #include "worker/registry.hpp"
 
 extern "C" {
+#include "commands/dbcommands.h"
 #include "mb/pg_wchar.h"
 #include "utils/elog.h"
+#include "utils/ps_status.h"
 }
 
 namespace cdc::worker
@@ -227,7 +229,7 @@ registry_assign(Oid database_oid)
 		for (pg_atomic_uint64 *counter :
 			 {&unused->captured_lsn, &unused->written_lsn, &unused->read_lsn, &unused->confirmed_lsn,
 			  &unused->last_commit_time, &unused->transactions, &unused->changes, &unused->rows,
-			  &unused->spilled_bytes, &unused->spilled_transactions, &unused->wanted_lsn})
+			  &unused->wanted_lsn})
 			pg_atomic_write_u64(counter, 0);
 		unused->database_oid = database_oid;
 		return unused;
@@ -418,6 +420,14 @@ registry_attach_decoder(DatabaseEntry *entry)
 	});
 	pg_atomic_write_u32(&entry->decoder_sleeping, 0);
 	before_shmem_exit(detach_decoder, PointerGetDatum(entry));
+}
+
+void
+show_database_in_process_list()
+{
+	in_transaction([] {
+		set_ps_display(psprintf("for database \"%s\"", get_database_name(MyDatabaseId)));
+	});
 }
 
 void

@@ -68,6 +68,9 @@ void registry_unhold(DatabaseEntry *entry);
 bool registry_attach_writer(DatabaseEntry *entry);
 void registry_attach_decoder(DatabaseEntry *entry);
 
+/* Completes the process title: cdc capture worker for database "x". Needs a database connection. */
+void show_database_in_process_list();
+
 /* The exit that follows is wanted: no back-off. */
 void registry_writer_exits_cleanly();
 

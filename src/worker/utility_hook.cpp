@@ -98,6 +98,7 @@ utility_hook(PlannedStmt *statement, const char *query, bool read_only,
 			with_workers_stopped(entry, [&] {
 				run(statement, query, read_only, context, parameters, environment, destination,
 					completion);
+				registry_stop(entry);
 			});
 			return;
 		}
