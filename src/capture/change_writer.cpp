@@ -467,6 +467,7 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 			table_append_close(writer->mapping);
 			writer->mapping = nullptr;
 		}
+		CommandCounterIncrement(); /* rows of this batch go too */
 		ddl_empty_mapping();
 		wants_mapping = false;
 		/* Ordinals go on for ever. */

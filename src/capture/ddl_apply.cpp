@@ -157,6 +157,8 @@ ddl_drop_change_table(Oid change_table)
 	if (!ConditionalLockRelationOid(change_table, AccessExclusiveLock))
 		return false;
 	AcceptInvalidationMessages();
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(change_table)))
+		return true; /* dropped already, before the event of its disabling was met */
 	ListCell *cell;
 	foreach (cell, find_inheritance_children(change_table, NoLock))
 		if (!ConditionalLockRelationOid(lfirst_oid(cell), AccessExclusiveLock))

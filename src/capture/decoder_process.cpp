@@ -173,6 +173,9 @@ void
 attend(Decoder *decoder)
 {
 	CHECK_FOR_INTERRUPTS();
+	/* A writer that ends detaches the queue, which is noticed at the next send only. */
+	if (decoder->entry->writer_pid == 0)
+		proc_exit(0);
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;

@@ -92,6 +92,8 @@ detach_writer(int, Datum argument)
 		entry->writer_pid = 0;
 		entry->writer_proc = nullptr;
 		entry->stop_requested = false;
+		if (entry->decoder_proc != nullptr)
+			SetLatch(&entry->decoder_proc->procLatch);
 		if (entry->mode == WorkerMode::Scan)
 			end_request(entry, !clean_exit);
 		if (entry->state == CaptureState::NeedsAction)
