@@ -162,25 +162,17 @@ queue_item(QueueSender *sender, ItemKind kind)
 	return reinterpret_cast<Item *>(queue_reserve(sender, kind, sizeof(Item)));
 }
 
-/*
- * Receiving side, in the writer: calls visit(ItemHeader *) for each item of a chunk. Raises when
- * lengths do not add up.
- */
-template <typename Visit>
-inline void
-queue_visit_items(char *chunk, Size length, Visit visit)
+/* Receiving side, in the writer: the item at *offset, which moves on. Raises when lengths do not add up. */
+inline ItemHeader *
+queue_next_item(char *chunk, Size length, Size *offset)
 {
-	Size offset = 0;
-	while (offset < length)
-	{
-		ItemHeader *item = reinterpret_cast<ItemHeader *>(chunk + offset);
-		if (length - offset < sizeof(ItemHeader) || item->length < sizeof(ItemHeader) ||
-			item->length > length - offset)
-			elog(ERROR, "malformed chunk of %zu bytes in the capture queue at offset %zu", length,
-				 offset);
-		visit(item);
-		offset += item->length;
-	}
+	ItemHeader *item = reinterpret_cast<ItemHeader *>(chunk + *offset);
+	if (length - *offset < sizeof(ItemHeader) || item->length < sizeof(ItemHeader) ||
+		item->length > length - *offset)
+		elog(ERROR, "malformed chunk of %zu bytes in the capture queue at offset %zu", length,
+			 *offset);
+	*offset += item->length;
+	return item;
 }
 
 } // namespace cdc::capture

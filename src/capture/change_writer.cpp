@@ -93,7 +93,6 @@ struct ChangeWriter
 	List *drops;  /* Oid of change tables to drop, in memory */
 
 	PositionItem position; /* the newest, if position.end_lsn is valid */
-	int taken;
 	TimestampTz last_activity;
 };
 
@@ -482,7 +481,6 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 	writer->progress.captured_lsn = item->end_lsn;
 	writer->in_transaction = false;
 	writer->batch_transactions++;
-	writer->taken++;
 	writer->batch_changes += item->nchanges;
 	DatabaseEntry *entry = writer->entry;
 	if (item->nchanges > 0)
@@ -571,32 +569,35 @@ change_writer_progress(const ChangeWriter *writer)
 	return writer->progress;
 }
 
-void
-change_writer_take(ChangeWriter *writer, char *chunk, Size length)
+Size
+change_writer_take(ChangeWriter *writer, char *chunk, Size length, Size offset, int64 *budget)
 {
-	queue_visit_items(chunk, length, [&](ItemHeader *item) {
+	while (offset < length)
+	{
+		ItemHeader *item = queue_next_item(chunk, length, &offset);
 		take_item(writer, item);
-		/*
-		 * End the batch at this source commit. Rows of the chunk that follow stay where they are:
-		 * they belong to the next batch.
-		 */
-		if (writer->batch_open && !writer->in_transaction &&
-			(writer->batch_bytes >= kBatchBytes ||
-			 writer->batch_transactions >= writer->entry->scan.maxtrans))
+		if (item->kind != ItemKind::Commit)
+			continue;
+
+		/* A batch ends at a source commit. What follows in the chunk belongs to the next one. */
+		--*budget;
+		if (writer->batch_bytes >= kBatchBytes || *budget <= 0 ||
+			writer->batch_transactions >= writer->entry->scan.maxtrans)
 			change_writer_commit(writer);
-	});
+		if (*budget <= 0)
+			break;
+	}
 
 	/* The chunk's memory goes back to the decoder: nothing may point into it any more. */
 	if (writer->batch_open)
 		flush_instances(writer);
+	return offset;
 }
 
-int
-change_writer_take_count(ChangeWriter *writer)
+XLogRecPtr
+change_writer_transaction(const ChangeWriter *writer)
 {
-	int taken = writer->taken;
-	writer->taken = 0;
-	return taken;
+	return writer->in_transaction ? writer->commit_lsn : InvalidXLogRecPtr;
 }
 
 bool

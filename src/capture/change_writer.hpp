@@ -28,11 +28,16 @@ ChangeWriter *change_writer_create(DatabaseEntry *entry, Channel *channel, Memor
 /* Where capture stands: everything that ends at or before is durable or committed. */
 const catalog::Progress &change_writer_progress(const ChangeWriter *writer);
 
-/* Takes one chunk from the queue; its rows are written before it returns. Commits full batches. */
-void change_writer_take(ChangeWriter *writer, char *chunk, Size length);
+/*
+ * Takes a chunk from the queue, from `offset` on; its rows are written before it returns. Commits full
+ * batches. Stops after the source commit that brings *budget, counted in source transactions, to 0.
+ * Returns how far it came; the rest is for a later call, and the chunk must stay until then.
+ */
+Size change_writer_take(ChangeWriter *writer, char *chunk, Size length, Size offset,
+						int64 *budget);
 
-/* Source transactions taken since the last call. */
-int change_writer_take_count(ChangeWriter *writer);
+/* Commit LSN of the source transaction that is being taken; invalid between two. */
+XLogRecPtr change_writer_transaction(const ChangeWriter *writer);
 
 /* True between two source transactions: a batch may end here. */
 bool change_writer_at_boundary(const ChangeWriter *writer);

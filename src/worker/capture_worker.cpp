@@ -59,8 +59,10 @@ struct CaptureWorker
 	shm_mq_handle *queue;
 	ChangeWriter *writer;
 	XLogRecPtr scan_target; /* sp_cdc_scan: what was committed when it began is captured */
-	int scans;
-	int scan_transactions; /* of the current scan */
+	int64 budget;			/* source transactions left in this group of scans */
+	char *chunk;			/* taken from the queue ... */
+	Size chunk_length;
+	Size chunk_offset; /* ... and done with up to here */
 };
 
 [[noreturn]] void
@@ -211,8 +213,7 @@ prepare(CaptureWorker *worker, Identity *identity)
 		else
 			entry->scan = {1000, 10, true, 0};
 	}
-	else
-		worker->scan_target = wal_flush_inserted();
+	worker->scan_target = wal_flush_inserted();
 	return origin;
 }
 
@@ -332,28 +333,73 @@ caught_up(CaptureWorker *worker)
 	}
 }
 
-/* One run of sp_cdc_scan, or of a job that is not continuous, is over. */
+/* Only a continuous job without a wait takes whatever comes; others take groups of scans. */
 bool
-run_is_over(CaptureWorker *worker, bool drained)
+runs_in_groups(const ScanParameters &scan)
+{
+	return !scan.continuous || scan.pollinginterval > 0;
+}
+
+/* How many source transactions one group of scans takes: maxscans scans of maxtrans each. */
+int64
+group_budget(const ScanParameters &scan)
+{
+	return runs_in_groups(scan) ? static_cast<int64>(scan.maxtrans) * scan.maxscans : PG_INT64_MAX;
+}
+
+/* A group of scans is over: true when the run is, too. Else waits as the job says. */
+bool
+end_group(CaptureWorker *worker)
 {
 	const ScanParameters &scan = worker->entry->scan;
 
-	worker->scan_transactions += change_writer_take_count(worker->writer);
-	while (worker->scan_transactions >= scan.maxtrans)
-	{
-		worker->scan_transactions -= scan.maxtrans;
-		worker->scans++;
-	}
-	bool group_done = worker->scans >= scan.maxscans || drained;
-	if (!group_done)
-		return false;
-	worker->scans = 0;
-	worker->scan_transactions = 0;
 	if (!scan.continuous)
 		return true;
-	if (scan.pollinginterval > 0)
-		polling_wait(worker);
+	polling_wait(worker);
+	worker->budget = group_budget(scan);
 	return false;
+}
+
+/* What the last chunk still holds, or the next chunk. False: the queue is empty for now. */
+bool
+take_changes(CaptureWorker *worker)
+{
+	if (worker->chunk_offset == worker->chunk_length)
+	{
+		void *chunk;
+		Size length;
+		shm_mq_result result = shm_mq_receive(worker->queue, &length, &chunk, true);
+		if (result == SHM_MQ_WOULD_BLOCK)
+			return false;
+		if (result == SHM_MQ_DETACHED)
+		{
+			/* Its own error, if it had one, is what the administrator should see. */
+			if (worker->entry->last_error_time > worker->entry->started_at)
+				proc_exit(1);
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE), errmsg("cdc decoder has ended"),
+					 errdetail("It was terminated without an error of its own."),
+					 errhint("Nothing to do: both processes are started again.")));
+		}
+		worker->chunk = static_cast<char *>(chunk);
+		worker->chunk_length = length;
+		worker->chunk_offset = 0;
+	}
+	worker->chunk_offset = change_writer_take(worker->writer, worker->chunk, worker->chunk_length,
+											  worker->chunk_offset, &worker->budget);
+	return true;
+}
+
+/* Says at which source transaction an error happened. */
+void
+add_error_context(void *argument)
+{
+	auto *worker = static_cast<CaptureWorker *>(argument);
+	XLogRecPtr commit_lsn = change_writer_transaction(worker->writer);
+
+	if (!XLogRecPtrIsInvalid(commit_lsn))
+		errcontext("capturing the transaction that committed at %X/%X",
+				   CDC_LSN_FORMAT_ARGS(commit_lsn));
 }
 
 void
@@ -361,47 +407,33 @@ capture_loop(CaptureWorker *worker)
 {
 	ChangeWriter *writer = worker->writer;
 	DatabaseEntry *entry = worker->entry;
+	ErrorContextCallback context = {error_context_stack, add_error_context, worker};
+	error_context_stack = &context;
 
+	worker->budget = group_budget(entry->scan);
 	for (;;)
 	{
-		Size length;
-		void *chunk;
-		shm_mq_result result = shm_mq_receive(worker->queue, &length, &chunk, true);
-
-		if (result == SHM_MQ_SUCCESS)
+		if (take_changes(worker))
 		{
-			change_writer_take(writer, static_cast<char *>(chunk), length);
 			attend(worker);
-			if ((!entry->scan.continuous || entry->scan.pollinginterval > 0) &&
-				change_writer_at_boundary(writer) && run_is_over(worker, false))
+			if (worker->budget <= 0 && end_group(worker))
 				break;
 			continue;
 		}
-		if (result == SHM_MQ_DETACHED)
-		{
-			/* Its own error, if it had one, is what the administrator should see. */
-			if (entry->last_error_time > entry->started_at)
-				proc_exit(1);
-			ereport(ERROR,
-					(errcode(ERRCODE_CONNECTION_FAILURE), errmsg("cdc decoder has ended"),
-					 errdetail("It was terminated without an error of its own."),
-					 errhint("Nothing to do: both processes are started again.")));
-		}
-
 		if (change_writer_at_boundary(writer))
 		{
 			caught_up(worker);
-			bool drained = !entry->scan.continuous
-							   ? pg_atomic_read_u64(&entry->captured_lsn) >= worker->scan_target
-							   : true;
-			if ((!entry->scan.continuous || entry->scan.pollinginterval > 0) &&
-				run_is_over(worker, drained))
+			/* One run ends when what was committed before it is captured. */
+			bool drained = entry->scan.continuous || pg_atomic_read_u64(&entry->captured_lsn) >=
+														 worker->scan_target;
+			if (runs_in_groups(entry->scan) && drained && end_group(worker))
 				break;
 		}
 		nap(worker, kLongestNapMs);
 	}
 	change_writer_commit(writer);
 	change_writer_save_position(writer, 0);
+	error_context_stack = context.previous;
 }
 
 void

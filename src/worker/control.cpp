@@ -109,6 +109,14 @@ slot_is_free(Oid database_oid)
 	return slot == nullptr || slot->active_pid == 0;
 }
 
+void
+wait_until_gone(DatabaseEntry *entry)
+{
+	wait_until(entry, [&] {
+		return !registry_is_running(*entry) && slot_is_free(entry->database_oid);
+	});
+}
+
 /* Locks of ours on cdc tables that the writer would wait for. */
 void
 refuse_own_locks()
@@ -186,9 +194,7 @@ void
 workers_stop_and_wait(DatabaseEntry *entry)
 {
 	registry_hold(entry);
-	wait_until(entry, [&] {
-		return !registry_is_running(*entry) && slot_is_free(entry->database_oid);
-	});
+	wait_until_gone(entry);
 }
 
 void
@@ -246,7 +252,7 @@ CDC_FUNCTION(cdc_stop_job)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	SPI_commit();
 	registry_stop(entry);
-	wait_until(entry, [&] { return !registry_is_running(*entry); });
+	wait_until_gone(entry);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -305,7 +311,7 @@ CDC_FUNCTION(cdc_scan)
 					 registry_cancel_request(entry);
 				 });
 	/* The slot is free again for the next scan, or the job, when we return. */
-	wait_until(entry, [&] { return !registry_is_running(*entry); });
+	wait_until_gone(entry);
 	if (entry->request_failed)
 	{
 		ReportedError error = last_error(entry);

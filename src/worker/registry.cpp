@@ -72,6 +72,22 @@ store_error(DatabaseEntry *entry, const ErrorData &error)
 	copy_message(entry->last_error_hint, error.hint);
 }
 
+/* Counters, positions and the last error of an earlier life. */
+void
+forget_history(DatabaseEntry *entry)
+{
+	entry->last_error_code = 0;
+	entry->last_error_time = 0;
+	entry->last_error_message[0] = '\0';
+	entry->last_error_detail[0] = '\0';
+	entry->last_error_hint[0] = '\0';
+	for (pg_atomic_uint64 *counter :
+		 {&entry->captured_lsn, &entry->written_lsn, &entry->read_lsn, &entry->confirmed_lsn,
+		  &entry->last_commit_time, &entry->transactions, &entry->changes, &entry->rows,
+		  &entry->wanted_lsn})
+		pg_atomic_write_u64(counter, 0);
+}
+
 void
 end_request(DatabaseEntry *entry, bool failed)
 {
@@ -223,16 +239,7 @@ registry_assign(Oid database_oid)
 		unused->registered = false;
 		unused->failures = 0;
 		unused->restart_at = 0;
-		unused->last_error_code = 0;
-		unused->last_error_time = 0;
-		unused->last_error_message[0] = '\0';
-		unused->last_error_detail[0] = '\0';
-		unused->last_error_hint[0] = '\0';
-		for (pg_atomic_uint64 *counter :
-			 {&unused->captured_lsn, &unused->written_lsn, &unused->read_lsn, &unused->confirmed_lsn,
-			  &unused->last_commit_time, &unused->transactions, &unused->changes, &unused->rows,
-			  &unused->wanted_lsn})
-			pg_atomic_write_u64(counter, 0);
+		forget_history(unused);
 		unused->database_oid = database_oid;
 		return unused;
 	});
@@ -329,6 +336,8 @@ registry_request(DatabaseEntry *entry, WorkerMode mode, const ScanParameters *sc
 		if (registry_is_running(*entry) || entry->mode == WorkerMode::Continuous ||
 			entry->finished_request_id != entry->request_id || entry->hold_pid != 0)
 			return 0;
+		if (mode == WorkerMode::CreateSlot)
+			forget_history(entry);
 		entry->mode = mode;
 		entry->state = CaptureState::Starting;
 		entry->requester_pid = MyProcPid;
