@@ -27,6 +27,7 @@ $$;
 --------------------------------------------------------------------------------
 
 CREATE SEQUENCE cdc._instance_id_seq AS integer;
+COMMENT ON SEQUENCE cdc._instance_id_seq IS 'change_tables.instance_id: never used again';
 
 CREATE TABLE cdc.change_tables (
 	object_id oid NOT NULL,
@@ -51,6 +52,30 @@ CREATE TABLE cdc.change_tables (
 CREATE UNIQUE INDEX change_tables_capture_instance_key ON cdc.change_tables (capture_instance);
 CREATE UNIQUE INDEX change_tables_instance_id_key ON cdc.change_tables (instance_id);
 CREATE INDEX change_tables_source_object_id_idx ON cdc.change_tables (source_object_id);
+COMMENT ON TABLE cdc.change_tables IS
+	'capture instances: one row for each';
+COMMENT ON COLUMN cdc.change_tables.object_id IS 'oid of the change table';
+COMMENT ON COLUMN cdc.change_tables.version IS '0';
+COMMENT ON COLUMN cdc.change_tables.source_object_id IS 'oid of the source table';
+COMMENT ON COLUMN cdc.change_tables.capture_instance IS 'name of the capture instance';
+COMMENT ON COLUMN cdc.change_tables.start_lsn IS
+	'low end of the LSN window; NULL until capture has passed the commit that enabled the table';
+COMMENT ON COLUMN cdc.change_tables.end_lsn IS 'always NULL';
+COMMENT ON COLUMN cdc.change_tables.supports_net_changes IS 'whether there is a net-changes function';
+COMMENT ON COLUMN cdc.change_tables.has_drop_pending IS 'the source table has been dropped';
+COMMENT ON COLUMN cdc.change_tables.role_name IS 'gating role; NULL: none';
+COMMENT ON COLUMN cdc.change_tables.index_name IS
+	'index that identifies rows: the primary key or the one named; NULL: none';
+COMMENT ON COLUMN cdc.change_tables.filegroup_name IS
+	'tablespace of the change table; NULL: the default of the database';
+COMMENT ON COLUMN cdc.change_tables.create_date IS 'start of the transaction that enabled the table';
+COMMENT ON COLUMN cdc.change_tables.partition_switch IS
+	'false: attaching and detaching partitions of the source is refused';
+COMMENT ON COLUMN cdc.change_tables.instance_id IS 'number of the capture instance, never used again';
+COMMENT ON COLUMN cdc.change_tables.before_image IS
+	'full: before images of whole rows; key: of the row identifier only';
+COMMENT ON COLUMN cdc.change_tables.truncate_action IS 'refuse or record TRUNCATE of the source';
+COMMENT ON COLUMN cdc.change_tables.drop_action IS 'remove or keep the instance when the source is dropped';
 
 CREATE TABLE cdc.captured_columns (
 	object_id oid NOT NULL,
@@ -62,6 +87,16 @@ CREATE TABLE cdc.captured_columns (
 	PRIMARY KEY (object_id, column_ordinal)
 ) WITH (user_catalog_table = true);
 ALTER TABLE cdc.captured_columns ALTER COLUMN column_type SET STORAGE PLAIN;
+COMMENT ON TABLE cdc.captured_columns IS
+	'captured columns of each capture instance';
+COMMENT ON COLUMN cdc.captured_columns.object_id IS 'oid of the change table';
+COMMENT ON COLUMN cdc.captured_columns.column_name IS
+	'name when the table was enabled; also in the change table';
+COMMENT ON COLUMN cdc.captured_columns.column_id IS 'attribute number in the source table';
+COMMENT ON COLUMN cdc.captured_columns.column_type IS 'type in the source table when the table was enabled';
+COMMENT ON COLUMN cdc.captured_columns.column_ordinal IS
+	'from 1, in the order of the change table: the bit in the update mask';
+COMMENT ON COLUMN cdc.captured_columns.is_computed IS 'whether it is a generated column';
 
 CREATE TABLE cdc.index_columns (
 	object_id oid NOT NULL,
@@ -70,6 +105,12 @@ CREATE TABLE cdc.index_columns (
 	column_id integer NOT NULL,
 	PRIMARY KEY (object_id, index_ordinal)
 ) WITH (user_catalog_table = true);
+COMMENT ON TABLE cdc.index_columns IS
+	'columns of the row identifier of each capture instance';
+COMMENT ON COLUMN cdc.index_columns.object_id IS 'oid of the change table';
+COMMENT ON COLUMN cdc.index_columns.column_name IS 'name when the table was enabled';
+COMMENT ON COLUMN cdc.index_columns.index_ordinal IS 'position in the index, from 1';
+COMMENT ON COLUMN cdc.index_columns.column_id IS 'attribute number in the source table';
 
 CREATE TABLE cdc.ddl_history (
 	source_object_id oid NOT NULL,
@@ -80,6 +121,18 @@ CREATE TABLE cdc.ddl_history (
 	ddl_time timestamptz NOT NULL,
 	ddl_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY
 );
+COMMENT ON TABLE cdc.ddl_history IS
+	'commands on captured tables that are not changes of rows, one row for each capture instance';
+COMMENT ON COLUMN cdc.ddl_history.source_object_id IS
+	'oid of the table that the command was about: the source or a partition of it';
+COMMENT ON COLUMN cdc.ddl_history.object_id IS 'oid of the change table';
+COMMENT ON COLUMN cdc.ddl_history.required_column_update IS
+	'whether a column of the change table was altered';
+COMMENT ON COLUMN cdc.ddl_history.ddl_command IS 'the command';
+COMMENT ON COLUMN cdc.ddl_history.ddl_lsn IS 'commit LSN of the command';
+COMMENT ON COLUMN cdc.ddl_history.ddl_time IS 'commit time of the command';
+COMMENT ON COLUMN cdc.ddl_history.ddl_id IS 'number in the order of capture';
+COMMENT ON SEQUENCE cdc.ddl_history_ddl_id_seq IS 'ddl_history.ddl_id';
 
 CREATE TABLE cdc.lsn_time_mapping (
 	start_lsn pg_lsn PRIMARY KEY,
@@ -92,6 +145,20 @@ CREATE TABLE cdc.lsn_time_mapping (
 );
 CREATE INDEX lsn_time_mapping_tran_end_time_idx ON cdc.lsn_time_mapping (tran_end_time, start_lsn);
 CREATE INDEX lsn_time_mapping_first_ordinal_idx ON cdc.lsn_time_mapping (first_ordinal);
+COMMENT ON TABLE cdc.lsn_time_mapping IS
+	'captured transactions: commit LSN, commit time and number of changes';
+COMMENT ON COLUMN cdc.lsn_time_mapping.start_lsn IS
+	'commit LSN: __$start_lsn of its change rows; of a dummy row: a record without changes';
+COMMENT ON COLUMN cdc.lsn_time_mapping.tran_begin_time IS
+	'estimate: commit time of the newest transaction that was decoded before this one began';
+COMMENT ON COLUMN cdc.lsn_time_mapping.tran_end_time IS
+	'commit time; never earlier than that of the row before';
+COMMENT ON COLUMN cdc.lsn_time_mapping.tran_id IS 'transaction id; 0 in dummy rows, which have no changes';
+COMMENT ON COLUMN cdc.lsn_time_mapping.tran_begin_lsn IS
+	'first WAL record of the transaction; NULL in dummy rows';
+COMMENT ON COLUMN cdc.lsn_time_mapping.first_ordinal IS
+	'number of its first change, counted over all transactions of the database from 1';
+COMMENT ON COLUMN cdc.lsn_time_mapping.change_count IS 'number of its changes: the highest __$command_id';
 
 CREATE TABLE cdc.cdc_jobs (
 	database_id oid NOT NULL,
@@ -106,6 +173,19 @@ CREATE TABLE cdc.cdc_jobs (
 	started boolean NOT NULL DEFAULT true,
 	PRIMARY KEY (job_type)
 );
+COMMENT ON TABLE cdc.cdc_jobs IS
+	'capture and cleanup job of this database';
+COMMENT ON COLUMN cdc.cdc_jobs.database_id IS 'oid of this database';
+COMMENT ON COLUMN cdc.cdc_jobs.job_type IS 'capture or cleanup';
+COMMENT ON COLUMN cdc.cdc_jobs.job_id IS 'unique id of the job';
+COMMENT ON COLUMN cdc.cdc_jobs.maxtrans IS 'capture: transactions of one scan at most';
+COMMENT ON COLUMN cdc.cdc_jobs.maxscans IS 'capture: scans before a wait or the end of a run';
+COMMENT ON COLUMN cdc.cdc_jobs.continuous IS 'capture: false: one run for each start';
+COMMENT ON COLUMN cdc.cdc_jobs.pollinginterval IS
+	'capture: seconds between runs; 0: no wait, commits wake the worker';
+COMMENT ON COLUMN cdc.cdc_jobs.retention IS 'cleanup: minutes for which changes are kept';
+COMMENT ON COLUMN cdc.cdc_jobs.threshold IS 'cleanup: rows deleted by one statement at most';
+COMMENT ON COLUMN cdc.cdc_jobs.started IS 'false after sp_cdc_stop_job; kept across restarts';
 
 -- Who this database was when it was enabled: a copy of it, or a new slot, is a gap and not a resume.
 CREATE TABLE cdc._identity (
@@ -117,6 +197,15 @@ CREATE TABLE cdc._identity (
 	start_lsn pg_lsn NOT NULL,
 	enabled_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
+COMMENT ON TABLE cdc._identity IS
+	'one row when the database is enabled: who it was then';
+COMMENT ON COLUMN cdc._identity.one_row IS 'true: there is one row at most';
+COMMENT ON COLUMN cdc._identity.system_identifier IS 'of the server, as in pg_control_system()';
+COMMENT ON COLUMN cdc._identity.timeline IS 'timeline on which capture last started';
+COMMENT ON COLUMN cdc._identity.database_id IS 'oid of the database';
+COMMENT ON COLUMN cdc._identity.slot_name IS 'logical replication slot of the decoder';
+COMMENT ON COLUMN cdc._identity.start_lsn IS 'where the slot began';
+COMMENT ON COLUMN cdc._identity.enabled_at IS 'when';
 
 -- Captured up to here: written in the same transaction as the change rows of each batch.
 CREATE TABLE cdc._progress (
@@ -125,6 +214,13 @@ CREATE TABLE cdc._progress (
 	last_start_lsn pg_lsn NOT NULL,
 	last_end_time timestamptz NOT NULL
 ) WITH (fillfactor = 10);
+COMMENT ON TABLE cdc._progress IS
+	'one row when the database is enabled: how far capture has come';
+COMMENT ON COLUMN cdc._progress.captured_lsn IS
+	'transactions whose commit record ends at or before are captured';
+COMMENT ON COLUMN cdc._progress.next_ordinal IS 'number of the next change';
+COMMENT ON COLUMN cdc._progress.last_start_lsn IS 'newest start_lsn given to lsn_time_mapping';
+COMMENT ON COLUMN cdc._progress.last_end_time IS 'its tran_end_time';
 
 -- The replica identity each source table had before, to put back: i = index_name is used.
 CREATE TABLE cdc._replica_identity (
@@ -132,6 +228,11 @@ CREATE TABLE cdc._replica_identity (
 	former "char" NOT NULL,
 	index_name name
 );
+COMMENT ON TABLE cdc._replica_identity IS
+	'replica identity that captured tables and partitions had before';
+COMMENT ON COLUMN cdc._replica_identity.source_object_id IS 'oid of the table or partition';
+COMMENT ON COLUMN cdc._replica_identity.former IS 'as pg_class.relreplident';
+COMMENT ON COLUMN cdc._replica_identity.index_name IS 'index that was used; NULL: none';
 
 -- Events for the capture worker, in WAL order with the data. Always empty: rows are inserted and
 -- deleted in one breath, the WAL record is what is read.
@@ -142,6 +243,13 @@ CREATE TABLE cdc._ddl_queue (
 	source_object_id oid NOT NULL,
 	command text
 );
+COMMENT ON TABLE cdc._ddl_queue IS
+	'events for the capture worker in the log; always empty';
+COMMENT ON COLUMN cdc._ddl_queue.kind IS 'E: enabled, D: disabled';
+COMMENT ON COLUMN cdc._ddl_queue.instance_id IS 'capture instance';
+COMMENT ON COLUMN cdc._ddl_queue.object_id IS 'oid of the change table';
+COMMENT ON COLUMN cdc._ddl_queue.source_object_id IS 'oid of the source table';
+COMMENT ON COLUMN cdc._ddl_queue.command IS 'text for ddl_history';
 
 --------------------------------------------------------------------------------
 -- 2. Enable and disable tables
@@ -672,6 +780,7 @@ CREATE FUNCTION cdc._stat_capture(
 	OUT last_error_time timestamptz)
 RETURNS SETOF record
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'cdc_stat_capture';
+COMMENT ON FUNCTION cdc._stat_capture() IS 'rows of cdc.pg_stat_cdc, without names';
 
 CREATE VIEW cdc.pg_stat_cdc AS
 SELECT s.database_id, d.datname AS database, s.worker_pid, s.decoder_pid, s.state, s.captured_lsn,
