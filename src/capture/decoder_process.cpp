@@ -34,6 +34,7 @@ extern "C" {
 #include "replication/snapbuild.h"
 #include "storage/procarray.h"
 #include "tcop/tcopprot.h"
+#include "utils/inval.h"
 #include "utils/resowner.h"
 }
 
@@ -272,6 +273,9 @@ run_decoder(dsm_segment *segment, Channel *channel, DatabaseEntry *entry, Memory
 											 nullptr, nullptr);
 	pg_atomic_write_u64(&entry->confirmed_lsn, MyReplicationSlot->data.confirmed_flush);
 	transaction_stream_init(decoder->sender, channel->origin, memory);
+
+	/* Starting up has filled caches with today's catalog; decoding needs that of the WAL position. */
+	InvalidateSystemCaches();
 	decode_loop(decoder);
 }
 

@@ -29,6 +29,7 @@ namespace
 {
 
 constexpr long kLookAgainMs = 200;
+constexpr int64 kPatienceUs = 3 * USECS_PER_SEC;
 
 /* The catalog's job types; anything else is SQL Server error 22992. */
 void
@@ -109,10 +110,22 @@ slot_is_free(Oid database_oid)
 	return slot == nullptr || slot->active_pid == 0;
 }
 
+/*
+ * Waits until workers that were told to stop have gone, and the slot is free. A worker that does not
+ * get round to it waits for a lock, perhaps one of ours: it is terminated, which loses no more
+ * than its open batch.
+ */
 void
 wait_until_gone(DatabaseEntry *entry)
 {
+	TimestampTz terminate_at = GetCurrentTimestamp() + kPatienceUs;
+
 	wait_until(entry, [&] {
+		if (GetCurrentTimestamp() > terminate_at)
+		{
+			registry_terminate(entry);
+			terminate_at = GetCurrentTimestamp() + kPatienceUs;
+		}
 		return !registry_is_running(*entry) && slot_is_free(entry->database_oid);
 	});
 }

@@ -383,6 +383,16 @@ registry_cancel_request(DatabaseEntry *entry)
 }
 
 void
+registry_terminate(DatabaseEntry *entry)
+{
+	locked([&] {
+		for (int pid : {entry->writer_pid, entry->decoder_pid})
+			if (pid != 0)
+				kill(pid, SIGTERM);
+	});
+}
+
+void
 registry_hold(DatabaseEntry *entry)
 {
 	locked([&] {

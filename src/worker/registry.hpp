@@ -57,6 +57,9 @@ void registry_finish_request(DatabaseEntry *entry, const ErrorData *error);
 /* Withdraws it, from the requester's side, and ends its worker. */
 void registry_cancel_request(DatabaseEntry *entry);
 
+/* Ends the workers of a database by signal, wherever they are. */
+void registry_terminate(DatabaseEntry *entry);
+
 /* Forbids, or allows again, workers for a database; set, running ones are told to end. */
 void registry_hold(DatabaseEntry *entry);
 void registry_unhold(DatabaseEntry *entry);
