@@ -153,10 +153,10 @@ $node->safe_psql($db, q(
 	CREATE TRIGGER intruder AFTER INSERT ON cdc.public_t_ct FOR EACH ROW EXECUTE FUNCTION intruder();));
 my $from = log_size($node);
 $node->safe_psql($db, $insert);
-$node->poll_query_until($db, "SELECT count(*) = 1 FROM cdc.pg_stat_cdc WHERE database = '$db' AND failures > 0 AND last_error_message ~ 'public_t_ct' AND last_error_hint <> ''")
+$node->poll_query_until($db, "SELECT count(*) = 1 FROM cdc.pg_stat_cdc WHERE database = '$db' AND failures > 0 AND last_error_message ~ 'public_t' AND last_error_hint <> ''")
   or die 'the decorated change table is not refused: ' . stat_value($node, $db, "concat_ws(' | ', state, failures, last_error_message, last_error_hint)");
 pass('a change table with a trigger is refused by name, with a hint');
-like(log_since($node, $from), qr/public_t_ct/, 'and in the log');
+like(log_since($node, $from), qr/ERROR: .*public_t/, 'and in the log');
 unlike(log_since($node, $from), qr/user code ran/, 'the trigger did not run');
 $node->safe_psql($db, 'DROP TRIGGER intruder ON cdc.public_t_ct');
 oracle_ok($node, $db, 'without the trigger capture goes on, nothing lost');
