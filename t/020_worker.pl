@@ -158,6 +158,8 @@ $node->poll_query_until($db, "SELECT count(*) = 1 FROM cdc.pg_stat_cdc WHERE dat
 pass('a change table with a trigger is refused by name, with a hint');
 like(log_since($node, $from), qr/ERROR: .*public_t/, 'and in the log');
 unlike(log_since($node, $from), qr/user code ran/, 'the trigger did not run');
+$node->poll_query_until($db, "SELECT failures >= 3 FROM cdc.pg_stat_cdc WHERE database = '$db'") or die 'it is not tried again';
+cmp_ok(scalar(() = log_since($node, $from) =~ /ERROR: .*public_t/g), '<=', 4, 'it is tried again, with growing pauses');
 $node->safe_psql($db, 'DROP TRIGGER intruder ON cdc.public_t_ct');
 oracle_ok($node, $db, 'without the trigger capture goes on, nothing lost');
 
