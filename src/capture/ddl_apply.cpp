@@ -31,6 +31,8 @@ set_start_lsn(int32 instance_id, XLogRecPtr lsn)
 	bool found = false;
 	ScanKeyData key = scan_key(kCtInstanceId, F_INT4EQ, Int32GetDatum(instance_id));
 
+	/* A backend may be disabling the instance, or dropping its table, at this moment. */
+	rows_lock("change_tables", "change_tables_instance_id_key", {&key, 1});
 	rows_scan("change_tables", "change_tables_instance_id_key", {&key, 1}, RowExclusiveLock,
 			  [&](Relation relation, HeapTuple tuple) {
 				  Row<kCtColumns> row = row_deform<kCtColumns>(relation, tuple);

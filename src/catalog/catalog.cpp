@@ -14,6 +14,7 @@
 
 extern "C" {
 #include "catalog/pg_extension.h"
+#include "storage/bufmgr.h"
 }
 
 namespace cdc::catalog
@@ -55,6 +56,46 @@ cdc_extension_owner()
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
 	return owner;
+}
+
+void
+rows_lock(const char *table, const char *index, std::span<ScanKeyData> keys)
+{
+	bool again = true;
+
+	while (again)
+	{
+		List *tuples = NIL;
+		ListCell *cell;
+
+		again = false;
+		rows_scan(table, index, keys, RowExclusiveLock, [&](Relation, HeapTuple tuple) {
+			tuples = lappend(tuples, heap_copytuple(tuple));
+		});
+
+		Relation relation = table_open(cdc_relation_oid(table, false), NoLock);
+		foreach (cell, tuples)
+		{
+			HeapTupleData tuple = {};
+			TM_FailureData failure;
+			Buffer buffer;
+
+			tuple.t_self = static_cast<HeapTuple>(lfirst(cell))->t_self;
+			TM_Result result =
+				heap_lock_tuple(relation, &tuple, GetCurrentCommandId(true), LockTupleExclusive,
+								LockWaitBlock, false, &buffer, &failure);
+			ReleaseBuffer(buffer);
+			/* Who held it has changed it: a new scan takes a new snapshot and finds what is there now. */
+			if (result == TM_Updated || result == TM_Deleted)
+				again = true;
+			else if (result != TM_Ok)
+				elog(ERROR, "could not lock a row of table \"%s.%s\" (%d)", kSchema, table,
+					 static_cast<int>(result));
+		}
+		table_close(relation, NoLock);
+		if (again)
+			CHECK_FOR_INTERRUPTS();
+	}
 }
 
 void

@@ -84,15 +84,28 @@ rows_scan(const char *table, const char *index, std::span<ScanKeyData> keys, LOC
 {
 	Relation relation = table_open(cdc_relation_oid(table, false), lockmode);
 	Oid index_oid = index == nullptr ? InvalidOid : cdc_relation_oid(index, false);
-	SysScanDesc scan = systable_beginscan(relation, index_oid, index != nullptr, nullptr,
-										  static_cast<int>(keys.size()), keys.data());
 	HeapTuple tuple;
+
+	/* The scan renumbers the keys it is given; the caller's may serve another scan. */
+	std::array<ScanKeyData, 2> own = {};
+	Assert(keys.size() <= own.size());
+	for (size_t i = 0; i < keys.size(); i++)
+		own[i] = keys[i];
+	SysScanDesc scan = systable_beginscan(relation, index_oid, index != nullptr, nullptr,
+										  static_cast<int>(keys.size()), own.data());
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		body(relation, tuple);
 	systable_endscan(scan);
 	table_close(relation, lockmode == AccessShareLock ? lockmode : NoLock);
 }
+
+/*
+ * Locks the rows that match, in their latest version, until the transaction ends: waits for who is
+ * changing them. After it a scan finds rows that can be updated or deleted without "tuple concurrently
+ * updated". change_tables needs it, since backends and the writer both change its rows.
+ */
+void rows_lock(const char *table, const char *index, std::span<ScanKeyData> keys);
 
 inline ScanKeyData
 scan_key(AttrNumber attribute, RegProcedure equality, Datum value)

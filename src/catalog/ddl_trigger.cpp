@@ -241,6 +241,7 @@ relations_dropped()
 	foreach (cell, relations)
 	{
 		ScanKeyData key = scan_key(kCtSourceObjectId, F_OIDEQ, ObjectIdGetDatum(lfirst_oid(cell)));
+		rows_lock("change_tables", "change_tables_source_object_id_idx", {&key, 1});
 		rows_scan("change_tables", "change_tables_source_object_id_idx", {&key, 1}, RowExclusiveLock,
 				  [&](Relation table, HeapTuple tuple) {
 					  auto row = row_deform<kCtColumns>(table, tuple);

@@ -144,6 +144,14 @@ remove_instances(List *instances)
 	with_neutral_settings(nullptr, [&]() {
 		ListCell *cell;
 		instance_set_lock_to_remove();
+
+		/*
+		 * First all that the writer may hold (it extends a change table, then changes rows of
+		 * change_tables), then the rows: not in turns, or two instances make a deadlock with it.
+		 */
+		foreach (cell, instances)
+			LockRelationOid(static_cast<CaptureInstance *>(lfirst(cell))->change_table,
+							AccessExclusiveLock);
 		foreach (cell, instances)
 			remove_instance(*static_cast<CaptureInstance *>(lfirst(cell)));
 		/* The worker keeps running without its job: it moves the slot on, and drops what is left. */

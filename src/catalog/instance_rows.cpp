@@ -124,6 +124,7 @@ void
 instance_rows_delete(Oid change_table)
 {
 	ScanKeyData key = scan_key(kCtObjectId, F_OIDEQ, ObjectIdGetDatum(change_table));
+	rows_lock("change_tables", "change_tables_pkey", {&key, 1});
 	rows_delete("change_tables", "change_tables_pkey", {&key, 1});
 	key = scan_key(kCcObjectId, F_OIDEQ, ObjectIdGetDatum(change_table));
 	rows_delete("captured_columns", "captured_columns_pkey", {&key, 1});
@@ -176,6 +177,7 @@ job_rows_insert_defaults()
 void
 job_rows_delete()
 {
+	rows_lock("cdc_jobs", nullptr, {});
 	rows_delete("cdc_jobs", nullptr, {});
 	CommandCounterIncrement();
 }

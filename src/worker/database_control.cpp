@@ -219,7 +219,8 @@ database_remove_all()
 							  "_replica_identity"})
 		catalog::rows_delete(table, nullptr, {});
 	CommandCounterIncrement();
-	replorigin_drop_by_name(NameStr(slot_name), true, true);
+	/* The writer that has just gone may still be letting go of it: wait. */
+	replorigin_drop_by_name(NameStr(slot_name), true, false);
 	SetUserIdAndSecContext(user, context);
 }
 
