@@ -73,6 +73,7 @@ DatabaseEntry *
 require_entry()
 {
 	shmem_require();
+	require_launcher();
 	DatabaseEntry *entry = registry_assign(MyDatabaseId);
 	if (entry == nullptr)
 		ereport(ERROR,
@@ -192,16 +193,48 @@ refuse_hopeless_wait(DatabaseEntry *entry)
 				 error.detail[0] != '\0' ? errdetail_internal("%s", error.detail) : 0,
 				 error.hint[0] != '\0' ? errhint("%s", error.hint) : 0));
 	}
-	if (entry->mode == WorkerMode::Stopped && !registry_is_running(*entry))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("capture job is stopped"),
-				 errdetail("Changes are captured up to %X/%X.",
-						   CDC_LSN_FORMAT_ARGS(pg_atomic_read_u64(&entry->captured_lsn))),
-				 errhint("CALL cdc.sp_cdc_start_job(), or CALL cdc.sp_cdc_scan() for one scan.")));
+	if (entry->mode != WorkerMode::Stopped || registry_is_running(*entry))
+		return;
+
+	/* Right after a server start nobody has looked at this database yet: its job is only not started. */
+	catalog::CaptureJob job = catalog::database_read_capture_job();
+	if (!job.exists || (job.started && job.continuous))
+	{
+		registry_start(entry);
+		return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("capture job is stopped"),
+			 errdetail("Changes are captured up to %X/%X.",
+					   CDC_LSN_FORMAT_ARGS(pg_atomic_read_u64(&entry->captured_lsn))),
+			 errhint("CALL cdc.sp_cdc_start_job(), or CALL cdc.sp_cdc_scan() for one scan.")));
 }
 
 } // namespace
+
+void
+require_launcher()
+{
+	constexpr int kTries = 60;
+
+	for (int i = 0; i < kTries; i++)
+	{
+		if (shmem_get()->launcher_pid != 0)
+			return;
+		/* Right after a server start, or while it restarts after a failure. */
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("cdc launcher does not run"),
+			 errdetail("max_worker_processes is %d; the launcher needs one, and capture two for each "
+					   "database.",
+					   max_worker_processes),
+			 errhint("Raise max_worker_processes and restart the server; its log says why the launcher "
+					 "did not start.")));
+}
 
 void
 workers_stop_and_wait(DatabaseEntry *entry)

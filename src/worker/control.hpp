@@ -18,6 +18,9 @@ namespace cdc::worker
 template <typename Body>
 void with_workers_stopped(DatabaseEntry *entry, Body body);
 
+/* Raises 53400 when the launcher does not run, after giving it a moment to start. */
+void require_launcher();
+
 /* The two halves of the above, for callers whose body spans transactions. */
 void workers_stop_and_wait(DatabaseEntry *entry);
 

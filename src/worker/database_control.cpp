@@ -244,6 +244,7 @@ CDC_FUNCTION(cdc_enable_db)
 	}
 	require_top_level_call(fcinfo, "sp_cdc_enable_db");
 	check_server();
+	require_launcher();
 	warn_about_old_minor();
 
 	DatabaseEntry *entry = registry_assign(MyDatabaseId);

@@ -44,9 +44,12 @@ database_has_slot(Oid database_oid)
 	return SearchNamedReplicationSlot(NameStr(name), true) != nullptr;
 }
 
-/* Enters databases that have a slot but no entry: after a server start, all of them. */
+/*
+ * Starts what is captured: databases that have a slot but no entry, and at the launcher's own start
+ * those whose entry a backend has made before us. A job that was stopped stops again by itself.
+ */
 void
-find_databases()
+find_databases(bool first_look)
 {
 	Oid *found = static_cast<Oid *>(palloc(sizeof(Oid) * max_replication_slots));
 	int nfound = 0;
@@ -69,10 +72,9 @@ find_databases()
 	});
 	for (int i = 0; i < nfound; i++)
 	{
-		if (registry_find(found[i]) != nullptr)
-			continue;
+		bool known = registry_find(found[i]) != nullptr;
 		DatabaseEntry *entry = registry_assign(found[i]);
-		if (entry != nullptr)
+		if (entry != nullptr && (!known || (first_look && entry->mode == WorkerMode::Stopped)))
 			registry_start(entry);
 	}
 	pfree(found);
@@ -202,7 +204,7 @@ launcher_loop()
 {
 	SharedState *shared = shmem_get();
 
-	for (;;)
+	for (bool first_look = true;; first_look = false)
 	{
 		long nap = kLongestNapMs;
 
@@ -212,7 +214,7 @@ launcher_loop()
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		find_databases();
+		find_databases(first_look);
 		for (int i = 0; i < shared->nentries; i++)
 		{
 			DatabaseEntry *entry = &shared->entries[i];

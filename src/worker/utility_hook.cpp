@@ -99,6 +99,9 @@ utility_hook(PlannedStmt *statement, const char *query, bool read_only,
 				run(statement, query, read_only, context, parameters, environment, destination,
 					completion);
 				registry_stop(entry);
+				/* Origins are shared by all databases: nobody else would drop this one. */
+				NameData name = slot_name_for(database);
+				replorigin_drop_by_name(NameStr(name), true, false);
 			});
 			return;
 		}
