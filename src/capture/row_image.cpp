@@ -168,6 +168,18 @@ value_differs(Form_pg_attribute attribute, const SourceRow &before, const Source
 						   attribute->attlen);
 }
 
+/* All bits, but not of a value that the log does not have: a NULL with bit 1 would be taken for it. */
+char *
+available_mask(Target *target, const SourceRow &row)
+{
+	uint8 *mask = reinterpret_cast<uint8 *>(VARDATA(target->mask));
+	memset(mask, 0, target->mask_bytes);
+	for (int i = 0; i < target->ncolumns; i++)
+		if (target->source[i] == 0 || !row.missing[target->source[i] - 1])
+			update_mask_set(mask, target->mask_bytes, i + 1);
+	return target->mask;
+}
+
 void
 send_update(QueueSender *sender, Target *target, const DecodedChange &change,
 			const SourceRow &before, const SourceRow &after, const bool *differs, uint16 flags)
@@ -179,7 +191,8 @@ send_update(QueueSender *sender, Target *target, const DecodedChange &change,
 	{
 		/* Consumers that follow the key must see the old one go and the new one come. */
 		send_row(sender, target, change, Operation::Delete, target->mask_all, before, flags);
-		send_row(sender, target, change, Operation::Insert, target->mask_all, after, flags);
+		send_row(sender, target, change, Operation::Insert, available_mask(target, after), after,
+				 flags);
 		return;
 	}
 
