@@ -50,7 +50,7 @@ CREATE TEMPORARY TABLE before AS SELECT * FROM members;
 CALL cdc.sp_cdc_enable_db();
 CREATE TABLE t (id integer PRIMARY KEY, v text);
 CALL cdc.sp_cdc_enable_table('public', 't', 'regress_cdc_surface');
-SELECT m.type, regexp_replace(regexp_replace(m.identity, '_ct_\d+_[0-9A-F]{16}', '_ct_<id>_<lsn>'), '(changes|ct)_\d+', '\1_<id>') AS identity,
+SELECT m.type, regexp_replace(regexp_replace(m.identity, '_ct_\d+_[0-9a-f]{16}', '_ct_<id>_<lsn>'), '(changes|ct)_\d+', '\1_<id>') AS identity,
 	coalesce(privileges, '') AS privileges, obj_description(objid, classid::regclass::name) AS comment
 FROM members AS m LEFT JOIN privileges USING (classid, objid)
 WHERE NOT EXISTS (SELECT FROM before AS b WHERE b.classid = m.classid AND b.objid = m.objid)

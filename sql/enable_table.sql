@@ -63,7 +63,7 @@ SELECT job_type, maxtrans, maxscans, continuous, pollinginterval, retention, thr
 -- The change table: partitioned, two leaves ahead, each with an index; all of the extension's owner, members of the
 -- extension, of no use to anybody else.
 SELECT c.relkind, pg_get_partkeydef(c.oid), count(i.inhrelid) AS leaves FROM pg_class c JOIN cdc.change_tables ON object_id = c.oid LEFT JOIN pg_inherits i ON i.inhparent = c.oid GROUP BY c.oid, c.relkind;
-SELECT regexp_replace(inhrelid::regclass::text, '_[0-9]+_[0-9A-F]{16}$', '_<id>_<lower>') AS leaf,
+SELECT regexp_replace(inhrelid::regclass::text, '_[0-9]+_[0-9a-f]{16}$', '_<id>_<lower>') AS leaf,
 	relowner = (SELECT extowner FROM pg_extension WHERE extname = 'cdc') AS owner, relacl, reltoastrelid <> 0 AS toast, a.amname,
 	EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e' AND refclassid = 'pg_extension'::regclass) AS member,
 	(SELECT string_agg(am.amname, ',') FROM pg_index x JOIN pg_class ic ON ic.oid = x.indexrelid JOIN pg_am am ON am.oid = ic.relam WHERE x.indrelid = c.oid) AS indexes,
