@@ -251,6 +251,14 @@ COMMENT ON COLUMN cdc._ddl_queue.object_id IS 'oid of the change table';
 COMMENT ON COLUMN cdc._ddl_queue.source_object_id IS 'oid of the source table';
 COMMENT ON COLUMN cdc._ddl_queue.command IS 'text for ddl_history';
 
+-- Default privileges of the installing role must not open any of this to anybody.
+CREATE FUNCTION cdc._clear_default_privileges() RETURNS void
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'cdc_clear_default_privileges';
+REVOKE ALL ON FUNCTION cdc._clear_default_privileges() FROM PUBLIC;
+SELECT cdc._clear_default_privileges();
+DROP FUNCTION cdc._clear_default_privileges();
+
 --------------------------------------------------------------------------------
 -- 2. Enable and disable tables
 --------------------------------------------------------------------------------
@@ -258,7 +266,7 @@ COMMENT ON COLUMN cdc._ddl_queue.command IS 'text for ddl_history';
 GRANT USAGE ON SCHEMA cdc TO PUBLIC;
 
 /*
- * sp_cdc_enable_table: captures the changes of a table from the commit of this transaction on.
+ * sp_cdc_enable_table: captures the changes of a table from this call on, once it commits.
  *
  * source_schema           schema of the table; required
  * source_name             ordinary or partitioned table; required, taken as stored: no quotes, no folding

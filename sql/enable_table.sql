@@ -1,5 +1,11 @@
 -- sp_cdc_enable_table: what a capture instance consists of.
+-- Default privileges must not open the catalog to anybody.
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO PUBLIC;
 CREATE EXTENSION cdc;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM PUBLIC;
+SELECT relname, relacl FROM pg_class WHERE relnamespace = 'cdc'::regnamespace AND relkind IN ('r', 'S') AND relacl IS NOT NULL ORDER BY 1;
 CALL cdc.sp_cdc_enable_db();
 
 CREATE ROLE regress_cdc_owner;
@@ -199,6 +205,9 @@ ROLLBACK TO s;
 COMMIT;
 SELECT capture_instance FROM cdc.change_tables WHERE capture_instance ~ '^src_t[12]$';
 SELECT * FROM identities WHERE relation::text ~ 'src.t[12]';
+-- what was written before the call in the same transaction is not captured, what comes after it is
+CALL cdc.wait_for_capture();
+SELECT "__$operation", id FROM cdc.src_t1_ct;
 -- enabled and disabled in one transaction, and the name used again
 BEGIN;
 SELECT enable('t2');
