@@ -21,6 +21,7 @@ extern "C" {
 #include "catalog/pg_tablespace.h"
 #include "commands/defrem.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/acl.h"
 }
@@ -140,6 +141,17 @@ compat_lock_held_by_me(const LOCKTAG *tag, LOCKMODE lockmode)
 		simple_heap_update(relation, tid, tuple, &update_indexes); \
 	} while (0)
 #endif
+
+/* True when that transaction has ended and released its locks; does not wait for it. */
+inline bool
+compat_transaction_has_ended(TransactionId xid)
+{
+#if PG_VERSION_NUM >= 180000
+	return ConditionalXactLockTableWait(xid, false);
+#else
+	return ConditionalXactLockTableWait(xid);
+#endif
+}
 
 /* From 17 on index access methods keep pins between insertions. */
 #if PG_VERSION_NUM < 170000

@@ -57,6 +57,7 @@ struct BeginItem
 	ItemHeader header;
 	XLogRecPtr commit_lsn; /* start of the commit record: __$start_lsn */
 	XLogRecPtr end_lsn;	   /* end of the commit record: what progress compares with */
+	TransactionId xid;
 };
 
 struct LayoutColumn

@@ -21,6 +21,7 @@
 
 extern "C" {
 #include "access/transam.h"
+#include "pgstat.h"
 #include "replication/origin.h"
 }
 
@@ -32,6 +33,7 @@ namespace
 
 /* A batch is committed when its rows reach this. 64 kB batches halved the speed. */
 constexpr Size kBatchBytes = 4 * 1024 * 1024;
+constexpr long kVisibleNapMs = 5;
 constexpr int kMappingIndexes = 3;
 constexpr int kLeafIndexes = 1;
 
@@ -89,6 +91,8 @@ struct ChangeWriter
 
 	bool in_transaction; /* between Begin and Commit */
 	XLogRecPtr commit_lsn;
+	TransactionId xid;
+	bool is_visible; /* the source transaction, to us: known, not guessed */
 	List *events; /* Event *, of the current source transaction, in batch_context */
 	List *drops;  /* Oid of change tables to drop, in memory */
 
@@ -286,6 +290,31 @@ take_begin(ChangeWriter *writer, const BeginItem *item)
 	begin_batch(writer);
 	writer->in_transaction = true;
 	writer->commit_lsn = item->commit_lsn;
+	writer->xid = item->xid;
+	writer->is_visible = false;
+}
+
+/*
+ * A commit can be read in the log before others see its effects, for as long as it waits for a
+ * synchronous standby. Who looks into today's catalog for what this source transaction did there
+ * waits until it can be seen; rows of tables already captured need no such wait.
+ */
+void
+wait_until_visible(ChangeWriter *writer)
+{
+	while (!writer->is_visible && !compat_transaction_has_ended(writer->xid))
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kVisibleNapMs,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (writer->entry->stop_requested)
+		{
+			worker::registry_writer_exits_cleanly();
+			proc_exit(0);
+		}
+	}
+	writer->is_visible = true;
 }
 
 /* The writer's record of an instance; looked up in today's catalog when it is first met. */
@@ -301,6 +330,12 @@ find_instance(ChangeWriter *writer, int32 instance_id, Oid change_table)
 	}
 
 	const char *name = ddl_instance_name(instance_id);
+	if (name == nullptr)
+	{
+		/* Disabled meanwhile, or enabled by this very transaction and not to be seen yet. */
+		wait_until_visible(writer);
+		name = ddl_instance_name(instance_id);
+	}
 	return in_context(writer->memory, [&] {
 		Instance *instance = static_cast<Instance *>(palloc0(sizeof(Instance)));
 		instance->instance_id = instance_id;
@@ -439,6 +474,8 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 	bool wants_mapping = item->nchanges > 0;
 	bool empties_mapping = false;
 	ListCell *cell;
+	if (writer->events != NIL)
+		wait_until_visible(writer);
 	foreach (cell, writer->events)
 	{
 		Event *event = static_cast<Event *>(lfirst(cell));

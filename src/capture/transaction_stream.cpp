@@ -74,6 +74,7 @@ send_begin()
 	BeginItem *item = queue_item<BeginItem>(stream->sender, ItemKind::Begin);
 	item->commit_lsn = stream->txn->final_lsn;
 	item->end_lsn = stream->txn->end_lsn;
+	item->xid = stream->txn->xid;
 }
 
 void
