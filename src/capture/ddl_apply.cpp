@@ -51,14 +51,15 @@ void
 record_history(const Event *event, XLogRecPtr commit_lsn, TimestampTz commit_time)
 {
 	Relation relation = table_open(cdc_relation_oid("ddl_history", false), RowExclusiveLock);
-	Row<kHistoryColumns> row;
-	row.set(1, ObjectIdGetDatum(event->source));
-	row.set(2, ObjectIdGetDatum(event->change_table));
-	row.set(3, BoolGetDatum(false));
-	row.set(4, CStringGetTextDatum(event->command != nullptr ? event->command : ""));
-	row.set(5, LSNGetDatum(commit_lsn));
-	row.set(6, TimestampTzGetDatum(commit_time));
-	row.set(7, DirectFunctionCall1(nextval_oid, ObjectIdGetDatum(cdc_relation_oid("ddl_history_ddl_id_seq", false))));
+	Oid sequence = cdc_relation_oid("ddl_history_ddl_id_seq", false);
+	Row<kDhColumns> row;
+	row.set(kDhSourceObjectId, ObjectIdGetDatum(event->source));
+	row.set(kDhObjectId, ObjectIdGetDatum(event->change_table));
+	row.set(kDhRequiredColumnUpdate, BoolGetDatum(false));
+	row.set(kDhDdlCommand, CStringGetTextDatum(event->command != nullptr ? event->command : ""));
+	row.set(kDhDdlLsn, LSNGetDatum(commit_lsn));
+	row.set(kDhDdlTime, TimestampTzGetDatum(commit_time));
+	row.set(kDhDdlId, DirectFunctionCall1(nextval_oid, ObjectIdGetDatum(sequence)));
 	row_insert(relation, row);
 	table_close(relation, NoLock);
 }

@@ -63,18 +63,6 @@ constexpr AttrNumber kMapFirstOrdinal = 6;
 constexpr AttrNumber kMapChangeCount = 7;
 constexpr int kMapColumns = 7;
 
-/* cdc.cdc_jobs */
-constexpr AttrNumber kJobType = 2;
-constexpr AttrNumber kJobMaxtrans = 4;
-constexpr AttrNumber kJobMaxscans = 5;
-constexpr AttrNumber kJobContinuous = 6;
-constexpr AttrNumber kJobPollinginterval = 7;
-constexpr AttrNumber kJobStarted = 10;
-constexpr int kJobColumns = 10;
-
-/* cdc.ddl_history */
-constexpr int kHistoryColumns = 7;
-
 /* cdc._identity: one row */
 constexpr AttrNumber kIdOneRow = 1;
 constexpr AttrNumber kIdSystemIdentifier = 2;
@@ -93,7 +81,14 @@ constexpr AttrNumber kPrLastEndTime = 4;
 constexpr int kPrColumns = 4;
 
 /* cdc.ddl_history */
+constexpr AttrNumber kDhSourceObjectId = 1;
 constexpr AttrNumber kDhObjectId = 2;
+constexpr AttrNumber kDhRequiredColumnUpdate = 3;
+constexpr AttrNumber kDhDdlCommand = 4;
+constexpr AttrNumber kDhDdlLsn = 5;
+constexpr AttrNumber kDhDdlTime = 6;
+constexpr AttrNumber kDhDdlId = 7;
+constexpr int kDhColumns = 7;
 
 /* cdc.cdc_jobs */
 constexpr AttrNumber kJbDatabaseId = 1;

@@ -4,12 +4,11 @@
  */
 #include "cdc.hpp"
 
-#include "catalog/catalog.hpp"
+#include "catalog/catalog_rows.hpp"
 #include "catalog/database.hpp"
 
 extern "C" {
 #include "access/xlog.h"
-#include "catalog/indexing.h"
 #include "storage/bufmgr.h"
 }
 
@@ -19,51 +18,24 @@ namespace cdc::catalog
 namespace
 {
 
-/* Calls visit(tuple, descriptor) for each row of a small table of ours, with the newest snapshot. */
-template <typename Visit>
-bool
-scan_table(const char *name, Visit visit)
+Row<kPrColumns>
+progress_row(const Progress &progress)
 {
-	Oid oid = cdc_relation_oid(name, true);
-	if (!OidIsValid(oid))
-		return false;
-	Relation table = table_open(oid, AccessShareLock);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(table, snapshot, 0, nullptr);
-	while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection))
-		visit(tuple, RelationGetDescr(table));
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(table, AccessShareLock);
-	return true;
+	Row<kPrColumns> row;
+	row.set(kPrCapturedLsn, LSNGetDatum(progress.captured_lsn));
+	row.set(kPrNextOrdinal, Int64GetDatum(progress.next_ordinal));
+	row.set(kPrLastStartLsn, LSNGetDatum(progress.last_start_lsn));
+	row.set(kPrLastEndTime, TimestampTzGetDatum(progress.last_end_time));
+	return row;
 }
 
-Datum
-column(HeapTuple tuple, TupleDesc descriptor, AttrNumber attnum)
-{
-	bool isnull;
-	Datum value = heap_getattr(tuple, attnum, descriptor, &isnull);
-	if (isnull)
-		elog(ERROR, "unexpected null in column %d of a cdc table", attnum);
-	return value;
-}
-
+template <int Columns>
 void
-fill_progress(const Progress &progress, Datum *values)
+insert(const char *table, Row<Columns> row)
 {
-	values[kPrCapturedLsn - 1] = LSNGetDatum(progress.captured_lsn);
-	values[kPrNextOrdinal - 1] = Int64GetDatum(progress.next_ordinal);
-	values[kPrLastStartLsn - 1] = LSNGetDatum(progress.last_start_lsn);
-	values[kPrLastEndTime - 1] = TimestampTzGetDatum(progress.last_end_time);
-}
-
-void
-insert_row(const char *table_name, Datum *values, bool *nulls)
-{
-	Relation table = table_open(cdc_relation_oid(table_name, false), RowExclusiveLock);
-	HeapTuple tuple = heap_form_tuple(RelationGetDescr(table), values, nulls);
-	CatalogTupleInsert(table, tuple);
-	table_close(table, NoLock);
+	Relation relation = table_open(cdc_relation_oid(table, false), RowExclusiveLock);
+	row_insert(relation, row);
+	table_close(relation, NoLock);
 }
 
 } // namespace
@@ -76,14 +48,14 @@ database_read_identity(Identity *identity)
 	/* Tables of these names prove nothing without the extension: anybody may have a schema cdc. */
 	if (!OidIsValid(cdc_extension_oid()))
 		return false;
-	scan_table("_identity", [&](HeapTuple tuple, TupleDesc descriptor) {
+	rows_scan("_identity", nullptr, {}, AccessShareLock, [&](Relation relation, HeapTuple tuple) {
+		Row<kIdentityColumns> row = row_deform<kIdentityColumns>(relation, tuple);
 		found = true;
-		identity->system_identifier =
-			static_cast<uint64>(DatumGetInt64(column(tuple, descriptor, kIdSystemIdentifier)));
-		identity->timeline = DatumGetInt32(column(tuple, descriptor, kIdTimeline));
-		identity->database_oid = DatumGetObjectId(column(tuple, descriptor, kIdDatabaseId));
-		identity->slot_name = *DatumGetName(column(tuple, descriptor, kIdSlotName));
-		identity->start_lsn = DatumGetLSN(column(tuple, descriptor, kIdStartLsn));
+		identity->system_identifier = static_cast<uint64>(DatumGetInt64(row[kIdSystemIdentifier]));
+		identity->timeline = DatumGetInt32(row[kIdTimeline]);
+		identity->database_oid = DatumGetObjectId(row[kIdDatabaseId]);
+		identity->slot_name = *DatumGetName(row[kIdSlotName]);
+		identity->start_lsn = DatumGetLSN(row[kIdStartLsn]);
 	});
 	return found;
 }
@@ -98,57 +70,48 @@ database_mark_enabled(const NameData &slot_name, XLogRecPtr start)
 				 errmsg("database is already enabled for change data capture"),
 				 errdetail("Its slot is \"%s\".", NameStr(former.slot_name))));
 
-	NameData name = slot_name;
-	Datum values[kIdentityColumns];
-	bool nulls[kIdentityColumns] = {};
-	values[kIdOneRow - 1] = BoolGetDatum(true);
-	values[kIdSystemIdentifier - 1] = Int64GetDatum(static_cast<int64>(GetSystemIdentifier()));
-	values[kIdTimeline - 1] = Int32GetDatum(static_cast<int32>(GetWALInsertionTimeLine()));
-	values[kIdDatabaseId - 1] = ObjectIdGetDatum(MyDatabaseId);
-	values[kIdSlotName - 1] = NameGetDatum(&name);
-	values[kIdStartLsn - 1] = LSNGetDatum(start);
-	values[kIdEnabledAt - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
-	insert_row("_identity", values, nulls);
+	Row<kIdentityColumns> row;
+	row.set(kIdOneRow, BoolGetDatum(true));
+	row.set(kIdSystemIdentifier, Int64GetDatum(static_cast<int64>(GetSystemIdentifier())));
+	row.set(kIdTimeline, Int32GetDatum(static_cast<int32>(GetWALInsertionTimeLine())));
+	row.set(kIdDatabaseId, ObjectIdGetDatum(MyDatabaseId));
+	row.set_name(kIdSlotName, NameStr(slot_name));
+	row.set(kIdStartLsn, LSNGetDatum(start));
+	row.set(kIdEnabledAt, TimestampTzGetDatum(GetCurrentTimestamp()));
+	insert("_identity", row);
 
 	Progress progress = {};
 	progress.captured_lsn = start;
 	progress.next_ordinal = 1;
-	Datum progress_values[kPrColumns];
-	bool progress_nulls[kPrColumns] = {};
-	fill_progress(progress, progress_values);
-	insert_row("_progress", progress_values, progress_nulls);
+	insert("_progress", progress_row(progress));
 }
 
 void
 database_update_timeline(TimeLineID timeline)
 {
-	Relation table = table_open(cdc_relation_oid("_identity", false), RowExclusiveLock);
-	scan_table("_identity", [&](HeapTuple tuple, TupleDesc descriptor) {
-		Datum values[kIdentityColumns] = {};
-		bool nulls[kIdentityColumns] = {};
-		bool replace[kIdentityColumns] = {};
-		values[kIdTimeline - 1] = Int32GetDatum(static_cast<int32>(timeline));
-		replace[kIdTimeline - 1] = true;
-		HeapTuple changed = heap_modify_tuple(tuple, descriptor, values, nulls, replace);
-		CatalogTupleUpdate(table, &tuple->t_self, changed);
+	rows_scan("_identity", nullptr, {}, RowExclusiveLock, [&](Relation relation, HeapTuple tuple) {
+		Row<kIdentityColumns> row = row_deform<kIdentityColumns>(relation, tuple);
+		row.set(kIdTimeline, Int32GetDatum(static_cast<int32>(timeline)));
+		CatalogTupleUpdate(relation, &tuple->t_self,
+						   heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls));
 	});
-	table_close(table, NoLock);
 }
 
 CaptureJob
 database_read_capture_job()
 {
 	CaptureJob job = {};
-	scan_table("cdc_jobs", [&](HeapTuple tuple, TupleDesc descriptor) {
-		char *type = TextDatumGetCString(column(tuple, descriptor, kJobType));
-		if (strcmp(type, "capture") != 0)
+
+	rows_scan("cdc_jobs", nullptr, {}, AccessShareLock, [&](Relation relation, HeapTuple tuple) {
+		Row<kJbColumns> row = row_deform<kJbColumns>(relation, tuple);
+		if (strcmp(TextDatumGetCString(row[kJbJobType]), "capture") != 0)
 			return;
 		job.exists = true;
-		job.maxtrans = DatumGetInt32(column(tuple, descriptor, kJobMaxtrans));
-		job.maxscans = DatumGetInt32(column(tuple, descriptor, kJobMaxscans));
-		job.continuous = DatumGetBool(column(tuple, descriptor, kJobContinuous));
-		job.pollinginterval = DatumGetInt64(column(tuple, descriptor, kJobPollinginterval));
-		job.started = DatumGetBool(column(tuple, descriptor, kJobStarted));
+		job.maxtrans = DatumGetInt32(row[kJbMaxtrans]);
+		job.maxscans = DatumGetInt32(row[kJbMaxscans]);
+		job.continuous = DatumGetBool(row[kJbContinuous]);
+		job.pollinginterval = DatumGetInt64(row[kJbPollinginterval]);
+		job.started = DatumGetBool(row[kJbStarted]);
 	});
 	return job;
 }
@@ -159,12 +122,13 @@ progress_read(ItemPointer tid)
 	Progress progress = {};
 	bool found = false;
 
-	scan_table("_progress", [&](HeapTuple tuple, TupleDesc descriptor) {
+	rows_scan("_progress", nullptr, {}, AccessShareLock, [&](Relation relation, HeapTuple tuple) {
+		Row<kPrColumns> row = row_deform<kPrColumns>(relation, tuple);
 		found = true;
-		progress.captured_lsn = DatumGetLSN(column(tuple, descriptor, kPrCapturedLsn));
-		progress.next_ordinal = DatumGetInt64(column(tuple, descriptor, kPrNextOrdinal));
-		progress.last_start_lsn = DatumGetLSN(column(tuple, descriptor, kPrLastStartLsn));
-		progress.last_end_time = DatumGetTimestampTz(column(tuple, descriptor, kPrLastEndTime));
+		progress.captured_lsn = DatumGetLSN(row[kPrCapturedLsn]);
+		progress.next_ordinal = DatumGetInt64(row[kPrNextOrdinal]);
+		progress.last_start_lsn = DatumGetLSN(row[kPrLastStartLsn]);
+		progress.last_end_time = DatumGetTimestampTz(row[kPrLastEndTime]);
 		*tid = tuple->t_self;
 	});
 	if (!found)
@@ -179,11 +143,9 @@ progress_read(ItemPointer tid)
 void
 progress_write(Relation relation, ItemPointer tid, const Progress &progress)
 {
-	Datum values[kPrColumns];
-	bool nulls[kPrColumns] = {};
+	Row<kPrColumns> row = progress_row(progress);
+	HeapTuple tuple = heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls);
 
-	fill_progress(progress, values);
-	HeapTuple tuple = heap_form_tuple(RelationGetDescr(relation), values, nulls);
 	CDC_HEAP_UPDATE(relation, tid, tuple);
 	*tid = tuple->t_self;
 	heap_freetuple(tuple);

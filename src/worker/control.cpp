@@ -53,11 +53,11 @@ set_job_started(bool started)
 
 	catalog::rows_scan(
 		"cdc_jobs", nullptr, {}, RowExclusiveLock, [&](Relation relation, HeapTuple tuple) {
-			auto row = catalog::row_deform<catalog::kJobColumns>(relation, tuple);
-			if (strcmp(TextDatumGetCString(row[catalog::kJobType]), "capture") != 0)
+			auto row = catalog::row_deform<catalog::kJbColumns>(relation, tuple);
+			if (strcmp(TextDatumGetCString(row[catalog::kJbJobType]), "capture") != 0)
 				return;
 			found = true;
-			row.set(catalog::kJobStarted, BoolGetDatum(started));
+			row.set(catalog::kJbStarted, BoolGetDatum(started));
 			CatalogTupleUpdate(relation, &tuple->t_self,
 							   heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls));
 		});
