@@ -108,8 +108,8 @@ error_not_started(const Window &window)
 			 errmsg("capture instance \"%s\" has not started yet", window.name),
 			 errdetail("SQL Server error 313: the capture job has not reached the commit that "
 					   "enabled the table, so there is no LSN range to read."),
-			 errhint("CALL cdc.wait_for_capture(); and if the capture job is stopped, CALL "
-					 "cdc.sp_cdc_start_job(); before.")));
+			 errhint("CALL cdc.wait_for_capture(); if the capture job is stopped, CALL "
+					 "cdc.sp_cdc_start_job(); first.")));
 	pg_unreachable();
 }
 
@@ -256,7 +256,7 @@ CDC_FUNCTION(cdc_check_window)
 	if (instance == nullptr)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("capture instance does not exist any more"),
+				 errmsg("capture instance with id %d does not exist any more", instance_id),
 				 errdetail(
 					 "SQL Server error 22981: the instance was disabled after the query had been "
 					 "planned."),

@@ -76,8 +76,11 @@ comes_before(const ChangePosition &a, const ChangePosition &b)
 	return a.operation < b.operation;
 }
 
+struct TransitionSite;
+
 struct NetState
 {
+	const TransitionSite *site; /* knows the form of `row` */
 	ChangePosition first;
 	ChangePosition last;
 	HeapTupleHeader row; /* of the last change, in the form of the result */
@@ -265,6 +268,29 @@ net_operation(int32 first, int32 last)
 	return first == kInsert ? kInsert : kUpdate;
 }
 
+/*
+ * A type of a user's may be altered by a function that the same query calls: rows made for one form
+ * must not be read in another.
+ */
+void
+require_same_form(TupleDesc made_for, TupleDesc read_as)
+{
+	bool same = made_for->natts == read_as->natts;
+
+	for (int i = 0; same && i < made_for->natts; i++)
+	{
+		Form_pg_attribute a = TupleDescAttr(made_for, i);
+		Form_pg_attribute b = TupleDescAttr(read_as, i);
+		same = a->atttypid == b->atttypid && a->attisdropped == b->attisdropped;
+	}
+	if (!same)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("row type %s was altered by the query that uses it",
+							   format_type_be(made_for->tdtypeid)),
+						errdetail("Rows were made before, and would be read after the change."),
+						errhint("Alter the type in a statement of its own.")));
+}
+
 } // namespace
 
 /*
@@ -308,6 +334,7 @@ CDC_FUNCTION(cdc_net_change_add)
 	{
 		state =
 			static_cast<NetState *>(MemoryContextAllocZero(aggregate_context, sizeof(NetState)));
+		state->site = site;
 		state->first = position;
 	}
 	else if (comes_before(position, state->first))
@@ -339,6 +366,7 @@ CDC_FUNCTION(cdc_net_change_row)
 			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(FinalSite)));
 		site->record = make_expanded_record_from_typeid(get_fn_expr_rettype(fcinfo->flinfo), -1,
 														fcinfo->flinfo->fn_mcxt);
+		require_same_form(state->site->result, expanded_record_get_tupdesc(site->record));
 		fcinfo->flinfo->fn_extra = site;
 	}
 
