@@ -46,6 +46,7 @@ DECLARE
 	source text;
 	log_columns text[];
 	source_columns text[];
+	ordinals integer[];
 	list text;
 	change record;
 	former text[];
@@ -54,8 +55,8 @@ DECLARE
 BEGIN
 	-- A column that has been dropped is NULL in new rows; replayed are those that the table has.
 	SELECT source_object_id::regclass::text INTO STRICT source FROM cdc.change_tables WHERE capture_instance = instance;
-	SELECT array_agg(column_name::text ORDER BY column_ordinal), array_agg(attname::text ORDER BY column_ordinal)
-	INTO log_columns, source_columns
+	SELECT array_agg(column_name::text ORDER BY column_ordinal), array_agg(attname::text ORDER BY column_ordinal), array_agg(column_ordinal ORDER BY column_ordinal)
+	INTO log_columns, source_columns, ordinals
 	FROM cdc.captured_columns c JOIN cdc.change_tables t USING (object_id)
 	JOIN pg_attribute a ON a.attrelid = t.source_object_id AND a.attnum = c.column_id AND NOT attisdropped
 	WHERE capture_instance = instance;
@@ -85,7 +86,7 @@ BEGIN
 		IF change.op = 4 THEN
 			FOR i IN 1 .. cardinality(log_columns) LOOP
 				should := former[i] IS DISTINCT FROM change.image[i];
-				IF should IS DISTINCT FROM cdc.fn_cdc_has_column_changed(instance, log_columns[i], change.mask) THEN
+				IF should IS DISTINCT FROM cdc.fn_cdc_is_bit_set(ordinals[i], change.mask) THEN
 					RETURN QUERY SELECT format('mask bit of column %s should be %s', log_columns[i], should), left(change.image::text, 100);
 				END IF;
 			END LOOP;
