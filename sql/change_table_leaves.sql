@@ -56,7 +56,7 @@ SELECT count(*) FROM cdc.public_leaves_ct WHERE id = 0;
 -- Dropped with their table, all of them, shortly after.
 CALL cdc.sp_cdc_disable_table('public', 'leaves', 'all');
 CALL cdc.wait_for_capture();
-DO $$ BEGIN FOR i IN 1..1000 LOOP EXIT WHEN NOT EXISTS (SELECT FROM pg_class WHERE relname ~ '^_(ct|dropped)_'); PERFORM pg_sleep(0.01); END LOOP; END $$;
+DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_class WHERE relname ~ '^_(ct|dropped)_') AND clock_timestamp() < now() + interval '30s' LOOP END LOOP; END $$;
 SELECT count(*) FROM pg_class WHERE relname ~ '^_(ct|dropped)_';
 
 ALTER SYSTEM RESET cdc.partition_wal_size;

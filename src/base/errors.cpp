@@ -20,7 +20,8 @@ error_database_not_enabled()
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("change data capture is not enabled in database \"%s\"",
 					get_database_name(MyDatabaseId)),
-			 errdetail("SQL Server error 22901: the database is not enabled for change data capture."),
+			 errdetail(
+				 "SQL Server error 22901: the database is not enabled for change data capture."),
 			 errhint("A superuser enables it with CALL cdc.sp_cdc_enable_db().")));
 	pg_unreachable();
 }
@@ -39,37 +40,42 @@ error_parameter_missing(const char *parameter, bool is_null)
 void
 error_source_not_found(const char *schema, const char *name)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_TABLE),
-			 errmsg("source table \"%s.%s\" does not exist", schema, name),
-			 errdetail("SQL Server error 22931: no table \"%s\" in schema \"%s\" of database \"%s\".",
-					   name, schema, get_database_name(MyDatabaseId)),
-			 errhint("Names are taken as they are stored, without quotes and without folding to "
-					 "lower case; look with \\dt in psql.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_UNDEFINED_TABLE),
+		 errmsg("source table \"%s.%s\" does not exist", schema, name),
+		 errdetail("SQL Server error 22931: no table \"%s\" in schema \"%s\" of database \"%s\".",
+				   name, schema, get_database_name(MyDatabaseId)),
+		 errhint("Names are taken as they are stored, without quotes and without folding to "
+				 "lower case; look with \\dt in psql.")));
 	pg_unreachable();
 }
 
 void
 error_not_table_owner(const char *schema, const char *name)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("must be owner of table \"%s.%s\"", schema, name),
-			 errdetail("SQL Server error 22904: user \"%s\" owns neither the table nor is a superuser.",
-					   GetUserNameFromId(GetUserId(), false)),
-			 errhint("Let the table's owner or a superuser make the call.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("must be owner of table \"%s.%s\"", schema, name),
+		 errdetail("SQL Server error 22904: user \"%s\" owns neither the table nor is a superuser.",
+				   GetUserNameFromId(GetUserId(), false)),
+		 errhint("Let the table's owner or a superuser make the call.")));
 	pg_unreachable();
 }
 
 void
 error_not_database_owner(const char *what)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("must be owner of database \"%s\" to call %s", get_database_name(MyDatabaseId), what),
-			 errdetail("SQL Server error 22904: user \"%s\" owns neither the database nor is a superuser.",
-					   GetUserNameFromId(GetUserId(), false)),
-			 errhint("Let the database's owner or a superuser make the call.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("must be owner of database \"%s\" to call %s", get_database_name(MyDatabaseId),
+				what),
+		 errdetail(
+			 "SQL Server error 22904: user \"%s\" owns neither the database nor is a superuser.",
+			 GetUserNameFromId(GetUserId(), false)),
+		 errhint("Let the database's owner or a superuser make the call.")));
 	pg_unreachable();
 }
 
@@ -105,11 +111,10 @@ refuse_in_extension_script(const char *what)
 {
 	if (!creating_extension)
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("%s cannot be called from the script of an extension", what),
-			 errdetail("The objects it makes would become members of that extension."),
-			 errhint("Call it after CREATE EXTENSION or ALTER EXTENSION UPDATE.")));
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("%s cannot be called from the script of an extension", what),
+					errdetail("The objects it makes would become members of that extension."),
+					errhint("Call it after CREATE EXTENSION or ALTER EXTENSION UPDATE.")));
 }
 
 } // namespace cdc

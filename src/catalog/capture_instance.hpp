@@ -19,13 +19,14 @@ namespace cdc::catalog
 
 struct CapturedColumn
 {
-	NameData name;		   /* as captured: never follows a rename of the source column */
-	AttrNumber column_id;  /* attribute number in the source */
-	int ordinal;		   /* 1-based: the bit in the update mask */
-	AttrNumber change_att; /* attribute number in the change table: kChangeLeadingColumns + ordinal */
+	NameData name;		  /* as captured: never follows a rename of the source column */
+	AttrNumber column_id; /* attribute number in the source */
+	int ordinal;		  /* 1-based: the bit in the update mask */
+	AttrNumber
+		change_att; /* attribute number in the change table: kChangeLeadingColumns + ordinal */
 	bool is_computed;
-	char *column_type;	   /* source type as SQL text */
-	Oid type_id;		   /* of the change-table column: base type of domains; InvalidOid when the
+	char *column_type; /* source type as SQL text */
+	Oid type_id;	   /* of the change-table column: base type of domains; InvalidOid when the
 							* change table is gone */
 	int32 typmod;
 	Oid collation;
@@ -56,9 +57,9 @@ struct CaptureInstance
 	NameData filegroup_name; /* tablespace; valid when has_filegroup */
 	TimestampTz create_date;
 	bool partition_switch;
-	bool before_image_full;	 /* before_image: full, else key */
-	bool truncate_recorded;	 /* truncate_action: record, else refuse */
-	bool kept_after_drop;	 /* drop_action: keep, else remove */
+	bool before_image_full;			   /* before_image: full, else key */
+	bool truncate_recorded;			   /* truncate_action: record, else refuse */
+	bool kept_after_drop;			   /* drop_action: keep, else remove */
 	std::span<CapturedColumn> columns; /* by ordinal, 1..n without gaps: columns[ordinal - 1] */
 	std::span<KeyColumn> key;		   /* by index_ordinal; empty without a row identifier */
 };

@@ -30,7 +30,8 @@ cdc_relation_oid(const char *relname, bool missing_ok)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table \"%s.%s\" does not exist", kSchema, relname),
-				 errdetail("The extension \"cdc\" is not installed in this database, or is damaged."),
+				 errdetail(
+					 "The extension \"cdc\" is not installed in this database, or is damaged."),
 				 errhint("CREATE EXTENSION cdc;")));
 	return relation;
 }

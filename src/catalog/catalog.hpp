@@ -32,9 +32,9 @@ constexpr AttrNumber kCtFilegroupName = 11;
 constexpr AttrNumber kCtCreateDate = 12;
 constexpr AttrNumber kCtPartitionSwitch = 13;
 constexpr AttrNumber kCtInstanceId = 14;
-constexpr AttrNumber kCtBeforeImage = 15;	  /* name: full, key */
-constexpr AttrNumber kCtTruncateAction = 16;  /* name: refuse, record */
-constexpr AttrNumber kCtDropAction = 17;	  /* name: remove, keep */
+constexpr AttrNumber kCtBeforeImage = 15;	 /* name: full, key */
+constexpr AttrNumber kCtTruncateAction = 16; /* name: refuse, record */
+constexpr AttrNumber kCtDropAction = 17;	 /* name: remove, keep */
 constexpr int kCtColumns = 17;
 
 /* cdc.captured_columns */

@@ -22,8 +22,7 @@ namespace cdc::catalog
 {
 
 /* The columns of one row, addressed by attribute number. */
-template <int Columns>
-struct Row
+template <int Columns> struct Row
 {
 	Datum values[Columns] = {};
 	bool nulls[Columns] = {};

@@ -170,16 +170,19 @@ columns_like(Oid root)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
 		if (attribute->attisdropped)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("change table \"%s.%s\" has lost a column",
-							kSchema, RelationGetRelationName(relation)),
-					 errdetail("Column number %d was dropped, most likely with its type by DROP ... CASCADE.",
-							   i + 1),
-					 errhint("Disable the capture instance with cdc.sp_cdc_disable_table and enable "
-							 "the table again.")));
-		columns = lappend(columns, column_definition(NameStr(attribute->attname), attribute->atttypid,
-													 attribute->atttypmod, attribute->attcollation));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("change table \"%s.%s\" has lost a column", kSchema,
+						RelationGetRelationName(relation)),
+				 errdetail(
+					 "Column number %d was dropped, most likely with its type by DROP ... CASCADE.",
+					 i + 1),
+				 errhint("Disable the capture instance with cdc.sp_cdc_disable_table and enable "
+						 "the table again.")));
+		columns =
+			lappend(columns, column_definition(NameStr(attribute->attname), attribute->atttypid,
+											   attribute->atttypmod, attribute->attcollation));
 	}
 	table_close(relation, NoLock);
 	return columns;
@@ -220,9 +223,10 @@ leaf_create(Oid root, int32 instance_id, const LeafRange &range)
 {
 	char *name = psprintf("_ct_%d_%016" INT64_MODIFIER "x", instance_id, range.lower);
 	char *tablespace = relation_tablespace_name(root);
-	CreateStmt *stmt = create_statement(
-		name, columns_like(root),
-		tablespace != nullptr ? tablespace : get_tablespace_name(MyDatabaseTableSpace));
+	CreateStmt *stmt =
+		create_statement(name, columns_like(root),
+						 tablespace != nullptr ? tablespace
+											   : get_tablespace_name(MyDatabaseTableSpace));
 	Oid leaf = InvalidOid;
 
 	/* Whatever default_table_access_method says: the writer and the decoder know heaps. */
@@ -246,18 +250,16 @@ Oid
 change_table_create(const char *capture_instance, int32 instance_id,
 					std::span<const ChangeColumn> columns, const char *tablespace)
 {
-	List *definitions = list_make5(
-		column_definition("__$start_lsn", PG_LSNOID, -1, InvalidOid),
-		column_definition("__$end_lsn", PG_LSNOID, -1, InvalidOid),
-		column_definition("__$seqval", PG_LSNOID, -1, InvalidOid),
-		column_definition("__$operation", INT4OID, -1, InvalidOid),
-		column_definition("__$update_mask", BYTEAOID, -1, InvalidOid));
+	List *definitions = list_make5(column_definition("__$start_lsn", PG_LSNOID, -1, InvalidOid),
+								   column_definition("__$end_lsn", PG_LSNOID, -1, InvalidOid),
+								   column_definition("__$seqval", PG_LSNOID, -1, InvalidOid),
+								   column_definition("__$operation", INT4OID, -1, InvalidOid),
+								   column_definition("__$update_mask", BYTEAOID, -1, InvalidOid));
 
 	for (const ChangeColumn &column : columns)
 		definitions = lappend(definitions, column_definition(column.name, column.type_id,
 															 column.typmod, column.collation));
-	definitions =
-		lappend(definitions, column_definition("__$command_id", INT4OID, -1, InvalidOid));
+	definitions = lappend(definitions, column_definition("__$command_id", INT4OID, -1, InvalidOid));
 
 	PartitionElem *key = makeNode(PartitionElem);
 	key->name = pstrdup("__$start_lsn");
@@ -279,7 +281,8 @@ change_table_create(const char *capture_instance, int32 instance_id,
 	element->ordering = SORTBY_DEFAULT;
 	element->nulls_ordering = SORTBY_NULLS_DEFAULT;
 	IndexStmt *index = makeNode(IndexStmt);
-	index->idxname = psprintf("_ct_%d_idx", instance_id); /* free of the instance's name, as leaves are */
+	index->idxname =
+		psprintf("_ct_%d_idx", instance_id); /* free of the instance's name, as leaves are */
 	index->relation = stmt->relation;
 	index->accessMethod = pstrdup("brin");
 	index->indexParams = list_make1(element);
@@ -364,7 +367,7 @@ change_table_drop(Oid root)
 		return;
 	}
 	/* Parent before leaves, as every reader locks them. */
-	(void) find_all_inheritors(root, AccessExclusiveLock, nullptr);
+	(void)find_all_inheritors(root, AccessExclusiveLock, nullptr);
 
 	ObjectAddress address;
 	ObjectAddressSet(address, RelationRelationId, root);

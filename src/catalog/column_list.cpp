@@ -49,14 +49,15 @@ parse_quoted(const char *at, char closing, ColumnListItem *item, const char *lis
 	for (;; at++)
 	{
 		if (*at == '\0')
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("a quoted column name in parameter \"%s\" is not closed", parameter),
-					 errdetail("SQL Server error 22965: the name that starts with %s in \"%s\" has no "
-							   "closing %c.",
-							   start, list, closing),
-					 errhint("Close the name with %c; double it where it is part of the name.",
-							 closing)));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a quoted column name in parameter \"%s\" is not closed", parameter),
+				 errdetail("SQL Server error 22965: the name that starts with %s in \"%s\" has no "
+						   "closing %c.",
+						   start, list, closing),
+				 errhint("Close the name with %c; double it where it is part of the name.",
+						 closing)));
 		if (*at == closing && at[1] != closing)
 			break;
 		if (*at == closing)
@@ -136,7 +137,8 @@ column_list_resolve(const ColumnListItem &item, TupleDesc descriptor)
 	AttrNumber column = find_column(descriptor, item.name);
 
 	if (column == InvalidAttrNumber && !item.quoted)
-		column = find_column(descriptor, downcase_identifier(item.name, strlen(item.name), false, false));
+		column = find_column(descriptor,
+							 downcase_identifier(item.name, strlen(item.name), false, false));
 	return column;
 }
 

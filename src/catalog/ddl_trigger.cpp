@@ -140,8 +140,8 @@ promise_partition(Oid partition, List *instances)
 			break;
 		}
 		RowIdentifier identifier = {};
-		identifier.index = get_relname_relid(NameStr(instance->index_name),
-											 get_rel_namespace(instance->source));
+		identifier.index =
+			get_relname_relid(NameStr(instance->index_name), get_rel_namespace(instance->source));
 		index = OidIsValid(identifier.index) ? row_identifier_index_of(identifier, partition)
 											 : InvalidOid;
 		if (!OidIsValid(index))
@@ -211,9 +211,10 @@ partitions_removed()
 
 	rows_scan("_replica_identity", nullptr, {}, AccessShareLock,
 			  [&](Relation table, HeapTuple tuple) {
-				  relations = lappend_oid(
-					  relations,
-					  DatumGetObjectId(row_deform<kRiColumns>(table, tuple)[kRiSourceObjectId]));
+				  relations =
+					  lappend_oid(relations,
+								  DatumGetObjectId(
+									  row_deform<kRiColumns>(table, tuple)[kRiSourceObjectId]));
 			  });
 	foreach (cell, relations)
 	{
@@ -242,8 +243,8 @@ relations_dropped()
 	{
 		ScanKeyData key = scan_key(kCtSourceObjectId, F_OIDEQ, ObjectIdGetDatum(lfirst_oid(cell)));
 		rows_lock("change_tables", "change_tables_source_object_id_idx", {&key, 1});
-		rows_scan("change_tables", "change_tables_source_object_id_idx", {&key, 1}, RowExclusiveLock,
-				  [&](Relation table, HeapTuple tuple) {
+		rows_scan("change_tables", "change_tables_source_object_id_idx", {&key, 1},
+				  RowExclusiveLock, [&](Relation table, HeapTuple tuple) {
 					  auto row = row_deform<kCtColumns>(table, tuple);
 					  row.set(kCtHasDropPending, BoolGetDatum(true));
 					  HeapTuple changed =
@@ -262,8 +263,9 @@ warn_of_failure(const ErrorData &failure)
 			(errcode(failure.sqlerrcode),
 			 errmsg("change data capture could not follow this command: %s", failure.message),
 			 failure.detail != nullptr ? errdetail("%s", failure.detail) : 0,
-			 errhint("The command itself is not affected. See cdc.pg_stat_cdc and the server log if "
-					 "capture of the table stops.")));
+			 errhint(
+				 "The command itself is not affected. See cdc.pg_stat_cdc and the server log if "
+				 "capture of the table stops.")));
 }
 
 /* Nothing to do in a database without instances, nor while the extension itself comes or goes. */
@@ -278,10 +280,9 @@ EventTriggerData *
 event_of(FunctionCallInfo fcinfo, const char *function)
 {
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s.%s\" can only be called by its event trigger", kSchema,
-						function)));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function \"%s.%s\" can only be called by its event trigger",
+							   kSchema, function)));
 	return reinterpret_cast<EventTriggerData *>(fcinfo->context);
 }
 
@@ -323,7 +324,7 @@ CDC_FUNCTION(cdc_on_ddl_command_start)
 	if (!IsA(parsetree, AlterTableStmt) || (!ddl.adds && !ddl.removes))
 		PG_RETURN_NULL();
 
-	(void) in_subtransaction(
+	(void)in_subtransaction(
 		[&]() {
 			if (anything_captured())
 				instance = switch_forbidden_by(castNode(AlterTableStmt, parsetree));
@@ -341,7 +342,8 @@ CDC_FUNCTION(cdc_on_ddl_command_start)
 						   "allow_partition_switch => false.",
 						   ddl.adds ? 22842 : 22843, NameStr(instance->name)),
 				 errhint("Disable the instance first: CALL cdc.sp_cdc_disable_table(%s, %s, %s);",
-						 quote_literal_cstr(get_namespace_name(get_rel_namespace(instance->source))),
+						 quote_literal_cstr(
+							 get_namespace_name(get_rel_namespace(instance->source))),
 						 quote_literal_cstr(get_rel_name(instance->source)),
 						 quote_literal_cstr(NameStr(instance->name)))));
 	PG_RETURN_NULL();
@@ -360,7 +362,7 @@ CDC_FUNCTION(cdc_on_ddl_command_end)
 	if (!ddl.adds && !ddl.removes)
 		PG_RETURN_NULL();
 
-	(void) in_subtransaction(
+	(void)in_subtransaction(
 		[&]() {
 			if (!anything_captured())
 				return;
@@ -372,18 +374,20 @@ CDC_FUNCTION(cdc_on_ddl_command_end)
 		warn_of_failure);
 
 	if (OidIsValid(unlogged))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" cannot become a partition of a captured table",
-						get_namespace_name(get_rel_namespace(unlogged)), get_rel_name(unlogged)),
-				 errdetail("Table \"%s.%s\" is captured, and changes of %s are not in the write-ahead log.",
-						   get_namespace_name(get_rel_namespace(captured)), get_rel_name(captured),
-						   get_rel_relkind(unlogged) == RELKIND_FOREIGN_TABLE ? "foreign tables"
-																			  : "unlogged tables"),
-				 errhint("Use a logged table, or disable capture first: CALL "
-						 "cdc.sp_cdc_disable_table(%s, %s, 'all');",
-						 quote_literal_cstr(get_namespace_name(get_rel_namespace(captured))),
-						 quote_literal_cstr(get_rel_name(captured)))));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s.%s\" cannot become a partition of a captured table",
+					get_namespace_name(get_rel_namespace(unlogged)), get_rel_name(unlogged)),
+			 errdetail(
+				 "Table \"%s.%s\" is captured, and changes of %s are not in the write-ahead log.",
+				 get_namespace_name(get_rel_namespace(captured)), get_rel_name(captured),
+				 get_rel_relkind(unlogged) == RELKIND_FOREIGN_TABLE ? "foreign tables"
+																	: "unlogged tables"),
+			 errhint("Use a logged table, or disable capture first: CALL "
+					 "cdc.sp_cdc_disable_table(%s, %s, 'all');",
+					 quote_literal_cstr(get_namespace_name(get_rel_namespace(captured))),
+					 quote_literal_cstr(get_rel_name(captured)))));
 	PG_RETURN_NULL();
 }
 
@@ -393,8 +397,8 @@ CDC_FUNCTION(cdc_on_sql_drop)
 	using namespace cdc;
 	using namespace cdc::catalog;
 
-	(void) event_of(fcinfo, "_on_sql_drop");
-	(void) in_subtransaction(
+	(void)event_of(fcinfo, "_on_sql_drop");
+	(void)in_subtransaction(
 		[]() {
 			if (anything_captured())
 				relations_dropped();

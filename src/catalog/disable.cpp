@@ -48,13 +48,12 @@ choose_instances(const DisableRequest &request, List *instances)
 	ListCell *cell;
 
 	if (instances == NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" is not enabled for change data capture",
-						request.source_schema, request.source_name),
-				 errdetail("SQL Server error 22985: the table has no capture instance."),
-				 errhint("SELECT source_schema, source_table, capture_instance FROM "
-						 "cdc.sp_cdc_help_change_data_capture();")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table \"%s.%s\" is not enabled for change data capture",
+							   request.source_schema, request.source_name),
+						errdetail("SQL Server error 22985: the table has no capture instance."),
+						errhint("SELECT source_schema, source_table, capture_instance FROM "
+								"cdc.sp_cdc_help_change_data_capture();")));
 	if (request.all)
 		return instances;
 
@@ -67,12 +66,12 @@ choose_instances(const DisableRequest &request, List *instances)
 			return list_make1(instance);
 		appendStringInfo(&names, "%s\"%s\"", names.len > 0 ? ", " : "", NameStr(instance->name));
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("capture instance \"%s\" does not belong to table \"%s.%s\"",
-					request.capture_instance, request.source_schema, request.source_name),
-			 errdetail("SQL Server error 22960: the table's capture instances are: %s.", names.data),
-			 errhint("Pass one of them, or 'all'.")));
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("capture instance \"%s\" does not belong to table \"%s.%s\"",
+						   request.capture_instance, request.source_schema, request.source_name),
+					errdetail("SQL Server error 22960: the table's capture instances are: %s.",
+							  names.data),
+					errhint("Pass one of them, or 'all'.")));
 	pg_unreachable();
 }
 
@@ -113,8 +112,8 @@ promised_index(List *instances, const SourceTable &table, Oid relation)
 		if (instance->before_image_full || !instance->has_index)
 			continue;
 		RowIdentifier identifier = {};
-		identifier.index = get_relname_relid(NameStr(instance->index_name),
-											 get_rel_namespace(table.oid));
+		identifier.index =
+			get_relname_relid(NameStr(instance->index_name), get_rel_namespace(table.oid));
 		if (OidIsValid(identifier.index))
 			return row_identifier_index_of(identifier, relation);
 	}
@@ -139,8 +138,8 @@ remove_instances(List *instances)
 	int context;
 
 	GetUserIdAndSecContext(&caller, &context);
-	SetUserIdAndSecContext(cdc_extension_owner(), context | SECURITY_LOCAL_USERID_CHANGE |
-													  SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(cdc_extension_owner(),
+						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	with_neutral_settings(nullptr, [&]() {
 		ListCell *cell;
 		instance_set_lock_to_remove();
@@ -171,8 +170,7 @@ disable_orphan(const DisableRequest &request)
 	CaptureInstance *instance =
 		request.all ? nullptr : capture_instance_by_name(request.capture_instance, true);
 
-	if (instance == nullptr ||
-		SearchSysCacheExists1(RELOID, ObjectIdGetDatum(instance->source)))
+	if (instance == nullptr || SearchSysCacheExists1(RELOID, ObjectIdGetDatum(instance->source)))
 		return false;
 	require_database_owner("sp_cdc_disable_table");
 	remove_instances(list_make1(instance));
@@ -198,10 +196,12 @@ disable_table(const DisableRequest &request)
 	List *instances = capture_instances_of_source(source);
 	bool last = list_length(choose_instances(request, instances)) == list_length(instances);
 	LOCKMODE lockmode = last ? AccessExclusiveLock : ShareUpdateExclusiveLock;
-	if (last && get_rel_relkind(source) == RELKIND_RELATION && !replica_identity_is_remembered(source))
+	if (last && get_rel_relkind(source) == RELKIND_RELATION &&
+		!replica_identity_is_remembered(source))
 		lockmode = ShareUpdateExclusiveLock;
 
-	source = source_table_lookup(request.source_schema, request.source_name, lockmode, false, false);
+	source =
+		source_table_lookup(request.source_schema, request.source_name, lockmode, false, false);
 	SourceTable table = source_table_load(source, lockmode, false);
 
 	/* Again under the lock, as somebody else may have been faster. */

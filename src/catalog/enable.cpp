@@ -82,11 +82,10 @@ arg_choice(FunctionCallInfo fcinfo, int n, const char *parameter, const char *fi
 		return first;
 	if (value != nullptr && pg_strcasecmp(value, second) == 0)
 		return second;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("parameter \"%s\" must be '%s' or '%s'", parameter, first, second),
-			 value == nullptr ? errdetail("It is NULL.") : errdetail("It is '%s'.", value),
-			 errhint("Leave it out to get '%s'.", first)));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("parameter \"%s\" must be '%s' or '%s'", parameter, first, second),
+					value == nullptr ? errdetail("It is NULL.") : errdetail("It is '%s'.", value),
+					errhint("Leave it out to get '%s'.", first)));
 	pg_unreachable();
 }
 
@@ -107,8 +106,8 @@ choose_instance_name(const char *given, const char *schema, const char *table)
 		ereport(ERROR,
 				(errcode(ERRCODE_NAME_TOO_LONG),
 				 errmsg("capture instance name \"%s\" is too long", name),
-				 errdetail("SQL Server error 22927: the name has %zu bytes, at most %zu fit; %s.", length,
-						   kMaxInstanceName,
+				 errdetail("SQL Server error 22927: the name has %zu bytes, at most %zu fit; %s.",
+						   length, kMaxInstanceName,
 						   derived ? "it was derived from schema and table"
 								   : "the names of the query functions are made from it"),
 				 errhint("Pass a shorter capture_instance => '...'.")));
@@ -117,23 +116,24 @@ choose_instance_name(const char *given, const char *schema, const char *table)
 	for (const char *at = name; *at != '\0'; at++)
 		invalid = invalid || static_cast<unsigned char>(*at) < 0x20 || *at == 0x7f;
 	if (invalid)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("capture instance name \"%s\" is not valid", name),
-				 errdetail("SQL Server error 22932: the name must be usable as part of an identifier: no control "
-						   "characters, and not \"all\", which stands for every instance of a table."),
-				 errhint("Pass another capture_instance => '...'.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_NAME),
+			 errmsg("capture instance name \"%s\" is not valid", name),
+			 errdetail(
+				 "SQL Server error 22932: the name must be usable as part of an identifier: no control "
+				 "characters, and not \"all\", which stands for every instance of a table."),
+			 errhint("Pass another capture_instance => '...'.")));
 	return name;
 }
 
 [[noreturn]] void
 error_name_in_use(const char *name, const char *by)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_DUPLICATE_OBJECT),
-			 errmsg("capture instance name \"%s\" is already in use", name),
-			 errdetail("SQL Server error 22926: the name is used by %s.", by),
-			 errhint("Pass another capture_instance => '...'.")));
+	ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+					errmsg("capture instance name \"%s\" is already in use", name),
+					errdetail("SQL Server error 22926: the name is used by %s.", by),
+					errhint("Pass another capture_instance => '...'.")));
 	pg_unreachable();
 }
 
@@ -146,11 +146,11 @@ check_name_is_free(const char *name)
 	{
 		Oid source = other->source;
 		const char *table = get_rel_name(source);
-		error_name_in_use(
-			name, table == nullptr
-					  ? "an instance whose source table has been dropped"
-					  : psprintf("an instance of table \"%s.%s\"",
-								 get_namespace_name(get_rel_namespace(source)), table));
+		error_name_in_use(name,
+						  table == nullptr
+							  ? "an instance whose source table has been dropped"
+							  : psprintf("an instance of table \"%s.%s\"",
+										 get_namespace_name(get_rel_namespace(source)), table));
 	}
 
 	Oid schema = get_namespace_oid(kSchema, false);
@@ -166,8 +166,7 @@ check_name_is_free(const char *name)
 		bool taken = false;
 		for (int i = 0; i < list->n_members; i++)
 		{
-			auto *procedure =
-				reinterpret_cast<Form_pg_proc>(GETSTRUCT(&list->members[i]->tuple));
+			auto *procedure = reinterpret_cast<Form_pg_proc>(GETSTRUCT(&list->members[i]->tuple));
 			taken = taken || procedure->pronamespace == schema;
 		}
 		ReleaseSysCacheList(list);
@@ -193,13 +192,12 @@ check_filegroup(const char *name)
 						 "database's default.")));
 	if (tablespace != MyDatabaseTableSpace &&
 		compat_tablespace_aclcheck(tablespace, GetUserId(), ACL_CREATE) != ACLCHECK_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for tablespace \"%s\"", name),
-				 errdetail("User \"%s\" may not create objects in it.",
-						   GetUserNameFromId(GetUserId(), false)),
-				 errhint("GRANT CREATE ON TABLESPACE %s TO %s;", quote_identifier(name),
-						 quote_identifier(GetUserNameFromId(GetUserId(), false)))));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for tablespace \"%s\"", name),
+						errdetail("User \"%s\" may not create objects in it.",
+								  GetUserNameFromId(GetUserId(), false)),
+						errhint("GRANT CREATE ON TABLESPACE %s TO %s;", quote_identifier(name),
+								quote_identifier(GetUserNameFromId(GetUserId(), false)))));
 }
 
 /* Judges the gating role's name without creating anything; true: it has to be created. */
@@ -207,11 +205,10 @@ bool
 check_gating_role(const char *role)
 {
 	if (role[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("parameter \"role_name\" must not be empty"),
-				 errdetail("SQL Server error 22907: the name of the gating role is empty."),
-				 errhint("Pass role_name => NULL to leave reading ungated.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("parameter \"role_name\" must not be empty"),
+						errdetail("SQL Server error 22907: the name of the gating role is empty."),
+						errhint("Pass role_name => NULL to leave reading ungated.")));
 
 	const char *flaw = nullptr;
 	bool exists = strlen(role) < NAMEDATALEN && OidIsValid(get_role_oid(role, true));
@@ -223,8 +220,7 @@ check_gating_role(const char *role)
 		flaw = "no such role exists, and names that start with \"pg_\" cannot be given to new ones";
 	if (flaw != nullptr)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("\"%s\" cannot be a gating role", role),
+				(errcode(ERRCODE_INVALID_NAME), errmsg("\"%s\" cannot be a gating role", role),
 				 errdetail("SQL Server error 22938: the role name is not valid: %s.", flaw),
 				 errhint("Name a role, or pass role_name => NULL to leave reading ungated.")));
 
@@ -257,7 +253,8 @@ check_instance_count(const SourceTable &table)
 	if (list_length(instances) >= 2)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("table \"%s.%s\" already has two capture instances", table.schema, table.name),
+				 errmsg("table \"%s.%s\" already has two capture instances", table.schema,
+						table.name),
 				 errdetail("SQL Server error 22962: the instances are \"%s\" and \"%s\".",
 						   NameStr(static_cast<CaptureInstance *>(linitial(instances))->name),
 						   NameStr(static_cast<CaptureInstance *>(lsecond(instances))->name)),
@@ -274,21 +271,25 @@ decide_net_changes(const EnableRequest &request, const SourceTable &table,
 	bool supported = request.supports_net_changes.value_or(identifier != nullptr);
 
 	if (supported && identifier == nullptr)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("net changes of table \"%s.%s\" need a row identifier", table.schema, table.name),
-				 errdetail("SQL Server error 22939: the table has no primary key that is not deferrable, "
-						   "and no index was named."),
-				 errhint("Add a primary key, name a unique index on NOT NULL columns with index_name => "
-						 "'...', or pass supports_net_changes => false.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("net changes of table \"%s.%s\" need a row identifier", table.schema,
+					table.name),
+			 errdetail(
+				 "SQL Server error 22939: the table has no primary key that is not deferrable, "
+				 "and no index was named."),
+			 errhint(
+				 "Add a primary key, name a unique index on NOT NULL columns with index_name => "
+				 "'...', or pass supports_net_changes => false.")));
 	if (supported && identifier->columns > kMaxNetChangesKey)
-		ereport(ERROR,
-				(errcode(ERRCODE_TOO_MANY_COLUMNS),
-				 errmsg("index \"%s\" has too many columns for net changes", identifier->index_name),
-				 errdetail("SQL Server error 22865: it has %d columns, the limit is %d.",
-						   identifier->columns, kMaxNetChangesKey),
-				 errhint("Name a smaller unique index with index_name => '...', or pass "
-						 "supports_net_changes => false.")));
+		ereport(ERROR, (errcode(ERRCODE_TOO_MANY_COLUMNS),
+						errmsg("index \"%s\" has too many columns for net changes",
+							   identifier->index_name),
+						errdetail("SQL Server error 22865: it has %d columns, the limit is %d.",
+								  identifier->columns, kMaxNetChangesKey),
+						errhint("Name a smaller unique index with index_name => '...', or pass "
+								"supports_net_changes => false.")));
 	return supported;
 }
 
@@ -307,12 +308,15 @@ decide_partition_switch(const EnableRequest &request, const SourceTable &table)
 		return true;
 	}
 	if (request.allow_partition_switch)
-		ereport(NOTICE,
-				(errmsg("attaching and detaching partitions of table \"%s.%s\" is not captured as changes",
-						table.schema, table.name),
-				 errdetail("SQL Server error 22855: partition switch is allowed; the rows of a partition "
-						   "that is attached or detached give no change rows."),
-				 errhint("Pass allow_partition_switch => false to have it refused.")));
+		ereport(
+			NOTICE,
+			(errmsg(
+				 "attaching and detaching partitions of table \"%s.%s\" is not captured as changes",
+				 table.schema, table.name),
+			 errdetail(
+				 "SQL Server error 22855: partition switch is allowed; the rows of a partition "
+				 "that is attached or detached give no change rows."),
+			 errhint("Pass allow_partition_switch => false to have it refused.")));
 	else
 		ereport(NOTICE,
 				(errmsg("attaching and detaching partitions of table \"%s.%s\" will be refused",
@@ -370,18 +374,17 @@ request_from_arguments(FunctionCallInfo fcinfo)
 	request.source_schema = arg_text_required(fcinfo, 0, "source_schema");
 	request.source_name = arg_text_required(fcinfo, 1, "source_name");
 	request.role_name = arg_text_trimmed(fcinfo, 2);
-	request.capture_instance = choose_instance_name(arg_text(fcinfo, 3), request.source_schema,
-													request.source_name);
+	request.capture_instance =
+		choose_instance_name(arg_text(fcinfo, 3), request.source_schema, request.source_name);
 	request.supports_net_changes = arg_bool(fcinfo, 4);
 	request.index_name = arg_text_trimmed(fcinfo, 5);
 	request.captured_column_list = arg_text(fcinfo, 6);
 	request.filegroup_name = arg_text_trimmed(fcinfo, 7);
 	if (PG_ARGISNULL(8))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("parameter \"allow_partition_switch\" must not be NULL"),
-				 errdetail("SQL Server error 22844: the option must be true or false."),
-				 errhint("Leave it out to get true.")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("parameter \"allow_partition_switch\" must not be NULL"),
+						errdetail("SQL Server error 22844: the option must be true or false."),
+						errhint("Leave it out to get true.")));
 	request.allow_partition_switch = PG_GETARG_BOOL(8);
 	request.before_image = arg_choice(fcinfo, 9, "before_image", "full", "key");
 	request.truncate_action = arg_choice(fcinfo, 10, "truncate_action", "refuse", "record");
@@ -393,7 +396,8 @@ request_from_arguments(FunctionCallInfo fcinfo)
 void
 create_instance(NewInstance &instance, const SourceTable &table)
 {
-	auto *columns = static_cast<ChangeColumn *>(palloc(sizeof(ChangeColumn) * instance.columns.size()));
+	auto *columns =
+		static_cast<ChangeColumn *>(palloc(sizeof(ChangeColumn) * instance.columns.size()));
 	for (size_t i = 0; i < instance.columns.size(); i++)
 		columns[i] = {.name = instance.columns[i].name,
 					  .type_id = instance.columns[i].base_type,
@@ -403,10 +407,10 @@ create_instance(NewInstance &instance, const SourceTable &table)
 	instance.instance_id =
 		static_cast<int32>(nextval_internal(cdc_relation_oid("_instance_id_seq", false), false));
 	instance.change_table =
-		change_table_create(instance.name, instance.instance_id,
-							{columns, instance.columns.size()}, instance.filegroup_name);
+		change_table_create(instance.name, instance.instance_id, {columns, instance.columns.size()},
+							instance.filegroup_name);
 	instance_rows_insert(instance);
-	(void) change_table_leaf(instance.change_table, GetXLogInsertRecPtr(), nullptr);
+	(void)change_table_leaf(instance.change_table, GetXLogInsertRecPtr(), nullptr);
 	query::query_functions_create(instance.instance_id);
 	ddl_queue_emit(QueueKind::EnableTable, instance.instance_id, instance.change_table, table.oid,
 				   nullptr);
@@ -418,7 +422,8 @@ enable_table(const EnableRequest &request)
 	bool full = strcmp(request.before_image, "full") == 0;
 
 	/* Cheap refusals first, and none of them behind a lock. */
-	Oid source = source_table_lookup(request.source_schema, request.source_name, NoLock, true, false);
+	Oid source =
+		source_table_lookup(request.source_schema, request.source_name, NoLock, true, false);
 	bool create_role = request.role_name != nullptr && check_gating_role(request.role_name);
 	if (request.filegroup_name != nullptr)
 		check_filegroup(request.filegroup_name);
@@ -432,13 +437,15 @@ enable_table(const EnableRequest &request)
 	const RowIdentifier *identifier = found.has_value() ? &*found : nullptr;
 	bool net_changes = decide_net_changes(request, table, identifier);
 	if (!full && identifier == nullptr)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("before_image => 'key' of table \"%s.%s\" needs a row identifier", table.schema,
-						table.name),
-				 errdetail("Without one, deletes and updates would not say which row they mean."),
-				 errhint("Add a primary key, name a unique index on NOT NULL columns with index_name => "
-						 "'...', or pass before_image => 'full'.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("before_image => 'key' of table \"%s.%s\" needs a row identifier", table.schema,
+					table.name),
+			 errdetail("Without one, deletes and updates would not say which row they mean."),
+			 errhint(
+				 "Add a primary key, name a unique index on NOT NULL columns with index_name => "
+				 "'...', or pass before_image => 'full'.")));
 	std::span<SourceColumn> columns =
 		source_columns_choose(table, request.captured_column_list, identifier);
 	bool partition_switch = decide_partition_switch(request, table);
@@ -481,8 +488,8 @@ enable_table(const EnableRequest &request)
 	Oid caller;
 	int context;
 	GetUserIdAndSecContext(&caller, &context);
-	SetUserIdAndSecContext(cdc_extension_owner(), context | SECURITY_LOCAL_USERID_CHANGE |
-												  SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(cdc_extension_owner(),
+						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	with_neutral_settings(nullptr, [&]() {
 		create_instance(instance, table);
 		if (first)

@@ -27,8 +27,8 @@ constexpr uint16 kLockSet = 2;
 void
 instance_name_lock(const char *name)
 {
-	uint32 hash = DatumGetUInt32(hash_any(reinterpret_cast<const unsigned char *>(name),
-										  static_cast<int>(strlen(name))));
+	uint32 hash = DatumGetUInt32(
+		hash_any(reinterpret_cast<const unsigned char *>(name), static_cast<int>(strlen(name))));
 	LockDatabaseObject(cdc_relation_oid("change_tables", false), hash, kLockName, ExclusiveLock);
 }
 

@@ -21,8 +21,8 @@ void
 internal_alter_table(Oid relation, AlterTableCmd *command, LOCKMODE lockmode)
 {
 	AlterTableStmt *stmt = makeNode(AlterTableStmt);
-	stmt->relation = makeRangeVar(get_namespace_name(get_rel_namespace(relation)),
-								  get_rel_name(relation), -1);
+	stmt->relation =
+		makeRangeVar(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation), -1);
 	stmt->relation->inh = false;
 	stmt->cmds = list_make1(command);
 	stmt->objtype = OBJECT_TABLE;
@@ -47,8 +47,8 @@ neutral_settings_begin(const char *default_tablespace)
 {
 	int level = NewGUCNestLevel();
 	auto set = [](const char *name, const char *value) {
-		(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-								 false);
+		(void)set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								false);
 	};
 
 	set("default_tablespace", default_tablespace == nullptr ? "" : default_tablespace);

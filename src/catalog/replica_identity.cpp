@@ -40,8 +40,9 @@ Identity
 identity_of(Oid relation_oid)
 {
 	Relation relation = table_open(relation_oid, NoLock);
-	Identity identity = {
-		.kind = relation->rd_rel->relreplident, .index = InvalidOid, .indexname = {}};
+	Identity identity = {.kind = relation->rd_rel->relreplident,
+						 .index = InvalidOid,
+						 .indexname = {}};
 	ListCell *cell;
 
 	foreach (cell, RelationGetIndexList(relation))
@@ -78,9 +79,8 @@ identity_alter(Oid relation, char kind, const char *index_name)
 	int context;
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
-	with_neutral_settings(nullptr, [&]() {
-		internal_alter_table(relation, command, AccessExclusiveLock);
-	});
+	with_neutral_settings(nullptr,
+						  [&]() { internal_alter_table(relation, command, AccessExclusiveLock); });
 	SetUserIdAndSecContext(user, context);
 }
 
@@ -93,8 +93,9 @@ remembered(Oid relation)
 	rows_scan("_replica_identity", "_replica_identity_pkey", {&key, 1}, AccessShareLock,
 			  [&](Relation table, HeapTuple tuple) {
 				  auto row = row_deform<kRiColumns>(table, tuple);
-				  Identity identity = {
-					  .kind = DatumGetChar(row[kRiFormer]), .index = InvalidOid, .indexname = {}};
+				  Identity identity = {.kind = DatumGetChar(row[kRiFormer]),
+									   .index = InvalidOid,
+									   .indexname = {}};
 				  if (!row.is_null(kRiIndexName))
 					  identity.indexname = *DatumGetName(row[kRiIndexName]);
 				  result = identity;
@@ -149,9 +150,8 @@ narrow_publication(Oid relation)
 			Publication *publication = GetPublication(lfirst_oid(publication_cell));
 			if (!publication->pubactions.pubupdate && !publication->pubactions.pubdelete)
 				continue;
-			HeapTuple tuple =
-				SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(published),
-								ObjectIdGetDatum(publication->oid));
+			HeapTuple tuple = SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(published),
+											  ObjectIdGetDatum(publication->oid));
 			bool narrow = HeapTupleIsValid(tuple) &&
 						  !heap_attisnull(tuple, Anum_pg_publication_rel_prattrs, nullptr);
 			if (HeapTupleIsValid(tuple))
@@ -185,11 +185,13 @@ check_publications(Oid relation_oid)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 publication == nullptr
-				 ? errmsg("a publication does not publish all columns of table \"%s.%s\"", schema, name)
+				 ? errmsg("a publication does not publish all columns of table \"%s.%s\"", schema,
+						  name)
 				 : errmsg("publication \"%s\" does not publish all columns of table \"%s.%s\"",
 						  publication, schema, name),
-			 errdetail("Complete before images need REPLICA IDENTITY FULL, and with it UPDATE and DELETE "
-					   "of the table would fail while a publication leaves columns out."),
+			 errdetail(
+				 "Complete before images need REPLICA IDENTITY FULL, and with it UPDATE and DELETE "
+				 "of the table would fail while a publication leaves columns out."),
 			 errhint("Pass before_image => 'key', or publish the table without a column list.")));
 }
 
@@ -200,8 +202,7 @@ replica_identity_suffices(Oid relation, Oid index)
 {
 	Identity identity = identity_of(relation);
 
-	return identity.kind == REPLICA_IDENTITY_FULL ||
-		   (OidIsValid(index) && identity.index == index);
+	return identity.kind == REPLICA_IDENTITY_FULL || (OidIsValid(index) && identity.index == index);
 }
 
 void
@@ -227,8 +228,9 @@ replica_identity_restore(Oid relation, Oid index)
 	replica_identity_forget(relation);
 
 	Identity current = identity_of(relation);
-	bool ours = current.kind == REPLICA_IDENTITY_FULL ||
-				(current.kind == REPLICA_IDENTITY_INDEX && OidIsValid(index) && current.index == index);
+	bool ours =
+		current.kind == REPLICA_IDENTITY_FULL ||
+		(current.kind == REPLICA_IDENTITY_INDEX && OidIsValid(index) && current.index == index);
 	if (!ours)
 		return;
 
@@ -265,11 +267,12 @@ replica_identity_restore(Oid relation, Oid index)
 	else
 	{
 		identity_alter(relation, REPLICA_IDENTITY_DEFAULT, nullptr);
-		ereport(NOTICE,
-				(errmsg("replica identity of table \"%s.%s\" is now the default",
-						get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation)),
-				 errdetail("Before it was captured it was index \"%s\", which cannot be used any more.",
-						   name)));
+		ereport(
+			NOTICE,
+			(errmsg("replica identity of table \"%s.%s\" is now the default",
+					get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation)),
+			 errdetail("Before it was captured it was index \"%s\", which cannot be used any more.",
+					   name)));
 	}
 }
 

@@ -30,8 +30,8 @@ namespace cdc::catalog
 namespace
 {
 
-constexpr std::array<const char *, kChangeMetadataColumns> kReserved = {
-	"__$start_lsn", "__$end_lsn", "__$seqval", "__$operation", "__$update_mask", "__$command_id"};
+constexpr std::array<const char *, kChangeMetadataColumns> kReserved =
+	{"__$start_lsn", "__$end_lsn", "__$seqval", "__$operation", "__$update_mask", "__$command_id"};
 
 struct LookupRequest
 {
@@ -79,12 +79,13 @@ check_kind(Oid oid, const LookupRequest &request)
 	const char *name = request.name;
 
 	if (strcmp(get_namespace_name(relation.relnamespace), kSchema) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("tables in schema \"%s\" cannot be captured", kSchema),
-				 errdetail("SQL Server error 22974: \"%s.%s\" belongs to change data capture itself.",
-						   schema, name),
-				 errhint("Name a table of your own in another schema.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("tables in schema \"%s\" cannot be captured", kSchema),
+			 errdetail("SQL Server error 22974: \"%s.%s\" belongs to change data capture itself.",
+					   schema, name),
+			 errhint("Name a table of your own in another schema.")));
 
 	if (oid < FirstNormalObjectId || IsCatalogNamespace(relation.relnamespace) ||
 		IsToastNamespace(relation.relnamespace))
@@ -95,11 +96,10 @@ check_kind(Oid oid, const LookupRequest &request)
 				 errhint("Name an ordinary or partitioned table.")));
 
 	if (relation.relkind != RELKIND_RELATION && relation.relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s.%s\" is not an ordinary or partitioned table", schema, name),
-				 errdetail("It is %s.", relkind_word(relation.relkind)),
-				 errhint("Enable the table that stores the rows.")));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s.%s\" is not an ordinary or partitioned table", schema, name),
+						errdetail("It is %s.", relkind_word(relation.relkind)),
+						errhint("Enable the table that stores the rows.")));
 
 	if (!request.for_enable)
 		return;
@@ -119,15 +119,17 @@ check_kind(Oid oid, const LookupRequest &request)
 	{
 		List *ancestors = get_partition_ancestors(oid);
 		Oid root = llast_oid(ancestors);
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("table \"%s.%s\" is a partition and cannot be captured by itself", schema, name),
-				 errdetail("It belongs to partitioned table \"%s.%s\".",
-						   get_namespace_name(get_rel_namespace(root)), get_rel_name(root)),
-				 errhint("Enable the partitioned table: source_schema => %s, source_name => %s. Its "
-						 "instance holds the changes of all partitions.",
-						 quote_literal_cstr(get_namespace_name(get_rel_namespace(root))),
-						 quote_literal_cstr(get_rel_name(root)))));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("table \"%s.%s\" is a partition and cannot be captured by itself", schema,
+					name),
+			 errdetail("It belongs to partitioned table \"%s.%s\".",
+					   get_namespace_name(get_rel_namespace(root)), get_rel_name(root)),
+			 errhint("Enable the partitioned table: source_schema => %s, source_name => %s. Its "
+					 "instance holds the changes of all partitions.",
+					 quote_literal_cstr(get_namespace_name(get_rel_namespace(root))),
+					 quote_literal_cstr(get_rel_name(root)))));
 	}
 
 	if (relation.relkind == RELKIND_RELATION && relation.relam != HEAP_TABLE_AM_OID)
@@ -303,10 +305,12 @@ check_identifier_index(const SourceTable &table, Relation relation, Relation ind
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("index \"%s\" cannot identify the rows of table \"%s.%s\"", name,
 						table.schema, table.name),
-				 errdetail("SQL Server error 22929: the index is neither the primary key nor unique: %s.",
-						   flaw),
-				 errhint("Name a unique index on NOT NULL columns, or leave index_name out to use the "
-						 "primary key.")));
+				 errdetail(
+					 "SQL Server error 22929: the index is neither the primary key nor unique: %s.",
+					 flaw),
+				 errhint(
+					 "Name a unique index on NOT NULL columns, or leave index_name out to use the "
+					 "primary key.")));
 
 	if (!index->rd_index->indimmediate)
 		flaw = "its constraint is deferrable";
@@ -321,7 +325,8 @@ check_identifier_index(const SourceTable &table, Relation relation, Relation ind
 				 errdetail("SQL Server error 22980: the index is disabled: %s.", flaw),
 				 index->rd_index->indimmediate
 					 ? errhint("REINDEX INDEX %s;", quote_qualified_identifier(table.schema, name))
-					 : errhint("Make the constraint NOT DEFERRABLE, or name another unique index.")));
+					 : errhint(
+						   "Make the constraint NOT DEFERRABLE, or name another unique index.")));
 
 	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
 	{
@@ -355,8 +360,7 @@ row_identifier_find(const SourceTable &table, const char *index_name)
 		Oid index_oid = strlen(index_name) < NAMEDATALEN
 							? get_relname_relid(index_name, RelationGetNamespace(relation))
 							: InvalidOid;
-		if (!OidIsValid(index_oid) ||
-			!list_member_oid(RelationGetIndexList(relation), index_oid))
+		if (!OidIsValid(index_oid) || !list_member_oid(RelationGetIndexList(relation), index_oid))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
 					 errmsg("index \"%s\" does not exist on table \"%s.%s\"", index_name,
@@ -408,29 +412,32 @@ listed_columns(const SourceTable &table, TupleDesc descriptor, const char *list)
 	{
 		AttrNumber column = column_list_resolve(item, descriptor);
 		if (column == InvalidAttrNumber)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("column \"%s\" of table \"%s.%s\" does not exist", item.name,
-							table.schema, table.name),
-					 errdetail("SQL Server error 22930: the column in captured_column_list \"%s\" is "
-							   "not a column of the table.",
-							   list),
-					 errhint("\\d %s in psql lists the columns.",
-							 quote_qualified_identifier(table.schema, table.name))));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of table \"%s.%s\" does not exist", item.name, table.schema,
+						table.name),
+				 errdetail("SQL Server error 22930: the column in captured_column_list \"%s\" is "
+						   "not a column of the table.",
+						   list),
+				 errhint("\\d %s in psql lists the columns.",
+						 quote_qualified_identifier(table.schema, table.name))));
 		if (bms_is_member(column, result))
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_COLUMN),
 					 errmsg("column \"%s\" is listed twice", item.name),
-					 errdetail("SQL Server error 22942: captured_column_list \"%s\" cannot be mapped to "
-							   "columns.",
-							   list),
+					 errdetail(
+						 "SQL Server error 22942: captured_column_list \"%s\" cannot be mapped to "
+						 "columns.",
+						 list),
 					 errhint("Name each column once; the order does not matter.")));
 		if (compat_is_virtual_column(TupleDescAttr(descriptor, column - 1)))
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("virtual generated column \"%s\" cannot be captured", item.name),
-					 errdetail("SQL Server error 22942: its value is not stored, so it is not in the "
-							   "write-ahead log."),
+					 errdetail(
+						 "SQL Server error 22942: its value is not stored, so it is not in the "
+						 "write-ahead log."),
 					 errhint("Leave it out of captured_column_list, or make it a stored column.")));
 		result = bms_add_member(result, column);
 	}
@@ -444,7 +451,8 @@ check_identifier_captured(const SourceTable &table, TupleDesc descriptor, const 
 	for (int i = 0; i < identifier.columns; i++)
 		if (!bms_is_member(identifier.column[i], columns))
 		{
-			const char *missing = NameStr(TupleDescAttr(descriptor, identifier.column[i] - 1)->attname);
+			const char *missing =
+				NameStr(TupleDescAttr(descriptor, identifier.column[i] - 1)->attname);
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("captured_column_list lacks column \"%s\" of index \"%s\"", missing,
@@ -461,12 +469,14 @@ check_reserved(const SourceTable &table, const char *column)
 {
 	for (const char *reserved : kReserved)
 		if (strcmp(column, reserved) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_RESERVED_NAME),
-					 errmsg("column \"%s\" of table \"%s.%s\" has a reserved name", column,
-							table.schema, table.name),
-					 errdetail("SQL Server error 22975: a metadata column of the change table has that name."),
-					 errhint("Rename the column, or give a captured_column_list without it.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("column \"%s\" of table \"%s.%s\" has a reserved name", column,
+						table.schema, table.name),
+				 errdetail(
+					 "SQL Server error 22975: a metadata column of the change table has that name."),
+				 errhint("Rename the column, or give a captured_column_list without it.")));
 }
 
 /* As format_type() writes it, but the same under every search path: built-in types plain, others qualified. */
@@ -506,13 +516,14 @@ check_row_width(const SourceTable &table, TupleDesc descriptor, std::span<Source
 	}
 	width = INTALIGN(width) + sizeof(int32);
 	if (width > MaxHeapTupleSize)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("change rows of table \"%s.%s\" would be too long", table.schema, table.name),
-				 errdetail("SQL Server error 22925: too many columns: a row takes at least %zu bytes, "
-						   "at most %zu fit.",
-						   width, static_cast<Size>(MaxHeapTupleSize)),
-				 errhint("Give a captured_column_list with fewer columns.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("change rows of table \"%s.%s\" would be too long", table.schema, table.name),
+			 errdetail("SQL Server error 22925: too many columns: a row takes at least %zu bytes, "
+					   "at most %zu fit.",
+					   width, static_cast<Size>(MaxHeapTupleSize)),
+			 errhint("Give a captured_column_list with fewer columns.")));
 }
 
 } // namespace
@@ -558,12 +569,13 @@ source_columns_choose(const SourceTable &table, const char *list, const RowIdent
 				 errdetail("SQL Server error 22942: the list of captured columns is empty."),
 				 errhint("Add a column first.")));
 	if (count > MaxHeapAttributeNumber - kChangeMetadataColumns)
-		ereport(ERROR,
-				(errcode(ERRCODE_TOO_MANY_COLUMNS),
-				 errmsg("too many captured columns for table \"%s.%s\"", table.schema, table.name),
-				 errdetail("SQL Server error 22925: %zu columns are to be captured, the limit is %d.",
-						   count, MaxHeapAttributeNumber - kChangeMetadataColumns),
-				 errhint("Give a captured_column_list with fewer columns.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_TOO_MANY_COLUMNS),
+			 errmsg("too many captured columns for table \"%s.%s\"", table.schema, table.name),
+			 errdetail("SQL Server error 22925: %zu columns are to be captured, the limit is %d.",
+					   count, MaxHeapAttributeNumber - kChangeMetadataColumns),
+			 errhint("Give a captured_column_list with fewer columns.")));
 	check_row_width(table, descriptor, {columns, count});
 	return {columns, count};
 }

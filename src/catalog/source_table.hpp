@@ -21,7 +21,8 @@ struct SourceTable
 	const char *schema;
 	const char *name;
 	bool partitioned;
-	List *tree; /* oids: the table, then partitions of every level; only itself when not partitioned */
+	List *
+		tree; /* oids: the table, then partitions of every level; only itself when not partitioned */
 };
 
 /* What identifies a row: the primary key, or the unique index that was named. */
