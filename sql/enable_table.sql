@@ -164,6 +164,13 @@ SELECT * FROM identities WHERE relation::text ~ 'parts';
 SELECT relreplident FROM pg_class WHERE oid = 'later.parts_e'::regclass;
 -- An unlogged one is refused, and a detached one gets back what it had.
 CREATE UNLOGGED TABLE src.parts_f PARTITION OF src.parts FOR VALUES IN ('f');
+-- What the trigger cannot do is a warning, never the user's error.
+CREATE TABLE src.parts_h (LIKE src.parts INCLUDING INDEXES);
+CREATE PUBLICATION regress_cdc_narrow FOR TABLE src.parts_h (id, region);
+ALTER TABLE src.parts ATTACH PARTITION src.parts_h FOR VALUES IN ('h');
+DROP PUBLICATION regress_cdc_narrow;
+SELECT * FROM identities WHERE relation = 'src.parts_h'::regclass;
+ALTER TABLE src.parts DETACH PARTITION src.parts_h;
 ALTER TABLE src.parts_a DETACH PARTITION src.parts_a1;
 ALTER TABLE src.parts DETACH PARTITION src.parts_d CONCURRENTLY;
 SELECT * FROM identities WHERE relation::text ~ 'parts_(a1|d)';

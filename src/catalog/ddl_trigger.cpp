@@ -263,9 +263,10 @@ warn_of_failure(const ErrorData &failure)
 			(errcode(failure.sqlerrcode),
 			 errmsg("change data capture could not follow this command: %s", failure.message),
 			 failure.detail != nullptr ? errdetail("%s", failure.detail) : 0,
-			 errhint(
-				 "The command itself is not affected. See cdc.pg_stat_cdc and the server log if "
-				 "capture of the table stops.")));
+			 failure.hint != nullptr
+				 ? errhint("The command itself is not affected. %s", failure.hint)
+				 : errhint("The command itself is not affected. See cdc.pg_stat_cdc if capture of "
+						   "the table stops.")));
 }
 
 /* Nothing to do in a database without instances, nor while the extension itself comes or goes. */

@@ -121,11 +121,11 @@ promised_index(List *instances, const SourceTable &table, Oid relation)
 }
 
 bool
-identity_is_remembered(const SourceTable &table)
+identity_is_remembered(List *tree)
 {
 	ListCell *cell;
 
-	foreach (cell, table.tree)
+	foreach (cell, tree)
 		if (replica_identity_is_remembered(lfirst_oid(cell)))
 			return true;
 	return false;
@@ -142,15 +142,16 @@ remove_instances(List *instances)
 						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	with_neutral_settings(nullptr, [&]() {
 		ListCell *cell;
-		instance_set_lock_to_remove();
 
 		/*
-		 * First all that the writer may hold (it extends a change table, then changes rows of
-		 * change_tables), then the rows: not in turns, or two instances make a deadlock with it.
+		 * First all that others may hold for long: readers, and the writer while it extends a change
+		 * table. The rows of change_tables come later, not in turns with this, or two instances make a
+		 * deadlock with the writer.
 		 */
 		foreach (cell, instances)
 			LockRelationOid(static_cast<CaptureInstance *>(lfirst(cell))->change_table,
 							AccessExclusiveLock);
+		instance_set_lock_to_remove();
 		foreach (cell, instances)
 			remove_instance(*static_cast<CaptureInstance *>(lfirst(cell)));
 		/* The worker keeps running without its job: it moves the slot on, and drops what is left. */
@@ -195,10 +196,9 @@ disable_table(const DisableRequest &request)
 	 */
 	List *instances = capture_instances_of_source(source);
 	bool last = list_length(choose_instances(request, instances)) == list_length(instances);
-	LOCKMODE lockmode = last ? AccessExclusiveLock : ShareUpdateExclusiveLock;
-	if (last && get_rel_relkind(source) == RELKIND_RELATION &&
-		!replica_identity_is_remembered(source))
-		lockmode = ShareUpdateExclusiveLock;
+	List *tree = find_all_inheritors(source, NoLock, nullptr);
+	LOCKMODE lockmode =
+		last && identity_is_remembered(tree) ? AccessExclusiveLock : ShareUpdateExclusiveLock;
 
 	source =
 		source_table_lookup(request.source_schema, request.source_name, lockmode, false, false);
@@ -211,7 +211,7 @@ disable_table(const DisableRequest &request)
 
 	remove_instances(chosen);
 
-	if (last && identity_is_remembered(table))
+	if (last && identity_is_remembered(table.tree))
 	{
 		ListCell *cell;
 		if (lockmode != AccessExclusiveLock)
