@@ -268,7 +268,8 @@ using namespace cdc::worker;
 /* sp_cdc_start_job(job_type text) */
 CDC_FUNCTION(cdc_start_job)
 {
-	require_database_owner("cdc.sp_cdc_start_job");
+	require_writable("sp_cdc_start_job");
+	require_database_owner("sp_cdc_start_job");
 	require_job_type(arg_text_trimmed(fcinfo, 0));
 	catalog::database_require_enabled();
 	require_entry();
@@ -280,7 +281,8 @@ CDC_FUNCTION(cdc_start_job)
 /* sp_cdc_stop_job(job_type text) */
 CDC_FUNCTION(cdc_stop_job)
 {
-	require_database_owner("cdc.sp_cdc_stop_job");
+	require_writable("sp_cdc_stop_job");
+	require_database_owner("sp_cdc_stop_job");
 	require_job_type(arg_text_trimmed(fcinfo, 0));
 	catalog::database_require_enabled();
 	DatabaseEntry *entry = require_entry();
@@ -306,7 +308,8 @@ CDC_FUNCTION(cdc_stop_job)
 /* sp_cdc_scan(maxtrans integer, maxscans integer, continuous boolean, pollinginterval bigint) */
 CDC_FUNCTION(cdc_scan)
 {
-	require_database_owner("cdc.sp_cdc_scan");
+	require_writable("sp_cdc_scan");
+	require_database_owner("sp_cdc_scan");
 	catalog::database_require_enabled();
 	DatabaseEntry *entry = require_entry();
 	ScanParameters scan = {1000, 10, false, 0};
@@ -374,6 +377,7 @@ CDC_FUNCTION(cdc_scan)
 /* wait_for_capture(lsn pg_lsn, timeout interval) */
 CDC_FUNCTION(cdc_wait_for_capture)
 {
+	PreventCommandDuringRecovery("wait_for_capture");
 	catalog::database_require_enabled();
 	DatabaseEntry *entry = require_entry();
 	refuse_own_locks();

@@ -61,11 +61,6 @@ void
 check_server()
 {
 	shmem_require();
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("cannot enable change data capture on a standby"),
-				 errhint("Call cdc.sp_cdc_enable_db() on the primary.")));
 	if (wal_level < WAL_LEVEL_LOGICAL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -232,6 +227,7 @@ using namespace cdc::worker;
 /* sp_cdc_enable_db() */
 CDC_FUNCTION(cdc_enable_db)
 {
+	require_writable("sp_cdc_enable_db");
 	require_enable_right("sp_cdc_enable_db");
 	catalog::Identity identity;
 	if (catalog::database_read_identity(&identity))
@@ -258,6 +254,7 @@ CDC_FUNCTION(cdc_enable_db)
 /* sp_cdc_disable_db() */
 CDC_FUNCTION(cdc_disable_db)
 {
+	require_writable("sp_cdc_disable_db");
 	require_enable_right("sp_cdc_disable_db");
 	catalog::database_require_enabled();
 	require_top_level_call(fcinfo, "sp_cdc_disable_db");
