@@ -260,9 +260,13 @@ sub oracle_ok
 	my ($node, $dbname, $name, %options) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-	$node->safe_psql($dbname, "CALL cdc.wait_for_capture(timeout => '120s')")
+	my ($status, $stderr) = (0, '');
+	$status = $node->psql($dbname, "CALL cdc.wait_for_capture(timeout => '120s')", stderr => \$stderr)
 	  if $options{wait} // 1;
-	my @problems = oracle_problems($node, $dbname, %options);
+	my @problems =
+	  $status == 0
+	  ? oracle_problems($node, $dbname, %options)
+	  : ("capture does not get there: $stderr");
 	ok(!@problems, $name) or diag(join "\n", "The log is not the truth:", @problems);
 	return !@problems;
 }
