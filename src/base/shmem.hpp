@@ -76,6 +76,7 @@ struct DatabaseEntry
 	int failures;				/* consecutive ends with an error, for the back-off */
 	TimestampTz restart_at;		/* not before */
 	TimestampTz started_at;		/* when the current writer attached */
+	TimestampTz assigned_at;	/* when somebody was given this entry last */
 	ScanParameters scan;
 	int last_error_code; /* SQLSTATE as the server packs it; 0: none */
 	TimestampTz last_error_time;

@@ -335,8 +335,17 @@ enable_database(Oid database_oid, MemoryContext memory)
 {
 	NameData slot_name = worker::slot_name_for(database_oid);
 
-	if (SearchNamedReplicationSlot(NameStr(slot_name), true) != nullptr)
+	if (ReplicationSlot *slot = SearchNamedReplicationSlot(NameStr(slot_name), true))
+	{
+		if (strcmp(NameStr(slot->data.plugin), "cdc") != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("replication slot \"%s\" exists already", NameStr(slot_name)),
+					 errdetail("It is not of plugin \"cdc\", so somebody else has made it."),
+					 errhint("SELECT pg_drop_replication_slot('%s'), if nobody needs it.",
+							 NameStr(slot_name))));
 		ReplicationSlotDrop(NameStr(slot_name), true);
+	}
 	XLogRecPtr start = create_slot(NameStr(slot_name), memory);
 	in_transaction([&] { catalog::database_mark_enabled(slot_name, start); });
 }
@@ -380,7 +389,8 @@ cdc_slot_creator_main(Datum argument)
 	CurrentResourceOwner = ResourceOwnerCreate(nullptr, "cdc decoder");
 	DatabaseEntry *entry = &shmem_get()->entries[DatumGetInt32(argument)];
 
-	worker::registry_attach_decoder(entry);
+	if (!worker::registry_attach_slot_creator(entry))
+		proc_exit(0);
 	report_error(
 		[&] {
 			MemoryContext memory;
@@ -388,6 +398,8 @@ cdc_slot_creator_main(Datum argument)
 			enable_database(entry->database_oid, memory);
 		},
 		[&](const ErrorData &error) { worker::registry_finish_request(entry, &error); });
+	/* The database is enabled now, also when the requester has just been cancelled: capture starts. */
 	worker::registry_finish_request(entry, nullptr);
+	worker::registry_start(entry);
 	proc_exit(0);
 }

@@ -53,6 +53,7 @@ struct CaptureWorker
 {
 	DatabaseEntry *entry;
 	int entry_index;
+	WorkerMode mode; /* Continuous or Scan; entry->mode is what comes after us */
 	MemoryContext memory;
 	dsm_segment *segment;
 	Channel *channel;
@@ -198,7 +199,7 @@ prepare(CaptureWorker *worker, Identity *identity)
 		registry_stop(entry);
 		leave();
 	}
-	if (entry->mode == WorkerMode::Continuous && job.exists && !job.started)
+	if (worker->mode == WorkerMode::Continuous && job.exists && !job.started)
 	{
 		registry_stop(entry);
 		leave();
@@ -206,7 +207,7 @@ prepare(CaptureWorker *worker, Identity *identity)
 	if (gap.message != nullptr)
 		leave_for_administrator(entry, &gap);
 
-	if (entry->mode == WorkerMode::Continuous)
+	if (worker->mode == WorkerMode::Continuous)
 	{
 		if (job.exists)
 			entry->scan = {job.maxtrans, job.maxscans, job.continuous, job.pollinginterval};
@@ -324,7 +325,7 @@ caught_up(CaptureWorker *worker)
 
 	change_writer_commit(worker->writer);
 	change_writer_save_position(worker->writer, kSavePositionBytes);
-	if (entry->mode == WorkerMode::Continuous)
+	if (worker->mode == WorkerMode::Continuous)
 	{
 		if (pg_atomic_read_u64(&entry->captured_lsn) >= pg_atomic_read_u64(&entry->read_lsn))
 			registry_set_state(entry, CaptureState::Streaming);
@@ -451,7 +452,7 @@ run(CaptureWorker *worker)
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 
 	capture_loop(worker);
-	if (worker->entry->mode == WorkerMode::Continuous)
+	if (worker->mode == WorkerMode::Continuous)
 		registry_stop(worker->entry); /* a job that is not continuous runs once per start */
 	else
 		registry_finish_request(worker->entry, nullptr);
@@ -475,7 +476,8 @@ cdc_capture_worker_main(Datum argument)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
 	Oid database_oid = entry->database_oid;
-	if (!registry_attach_writer(entry))
+	WorkerMode mode = registry_attach_writer(entry);
+	if (mode == WorkerMode::Stopped)
 		proc_exit(0);
 
 	report_error(
@@ -485,6 +487,7 @@ cdc_capture_worker_main(Datum argument)
 				MemoryContextAllocZero(TopMemoryContext, sizeof(CaptureWorker)));
 			worker->entry = entry;
 			worker->entry_index = index;
+			worker->mode = mode;
 			worker->memory =
 				AllocSetContextCreate(TopMemoryContext, "cdc worker", ALLOCSET_DEFAULT_SIZES);
 			MemoryContextSwitchTo(worker->memory);

@@ -87,16 +87,18 @@ void
 tell_what_we_wait_for()
 {
 	constexpr const char *kQuery =
-		"SELECT pid, pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() "
-		"OPERATOR(pg_catalog.-) xact_start)::pg_catalog.text "
-		"FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL "
-		"ORDER BY xact_start LIMIT 1";
+		"SELECT who, pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() "
+		"OPERATOR(pg_catalog.-) since)::pg_catalog.text FROM ("
+		"SELECT pg_catalog.format('that of pid %s', pid), xact_start "
+		"FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL UNION ALL "
+		"SELECT pg_catalog.format('prepared transaction %L of database %I', gid, database), prepared "
+		"FROM pg_catalog.pg_prepared_xacts) t(who, since) WHERE since IS NOT NULL ORDER BY since LIMIT 1";
 
 	SPI_connect();
 	if (SPI_execute(kQuery, true, 1) == SPI_OK_SELECT && SPI_processed > 0)
 		ereport(NOTICE,
 				(errmsg("waiting for older transactions to end"),
-				 errdetail("The oldest is that of pid %s, for %s.",
+				 errdetail("The oldest is %s, for %s.",
 						   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
 						   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2)),
 				 errhint("End it, or cancel this command: nothing is left half done.")));
@@ -110,7 +112,7 @@ wait_for_slot(DatabaseEntry *entry, uint64 id)
 	bool told = false;
 
 	ConditionVariablePrepareToSleep(&entry->progress_cv);
-	while (entry->finished_request_id < id || registry_is_running(*entry))
+	while (entry->finished_request_id < id)
 	{
 		ConditionVariableTimedSleep(&entry->progress_cv, 200, PG_WAIT_EXTENSION);
 		CHECK_FOR_INTERRUPTS();
@@ -247,7 +249,6 @@ CDC_FUNCTION(cdc_enable_db)
 	if (entry == nullptr)
 		elog(ERROR, "no entry in shared memory for this database");
 	create_slot(entry);
-	registry_start(entry);
 	PG_RETURN_VOID();
 }
 
@@ -266,7 +267,8 @@ CDC_FUNCTION(cdc_disable_db)
 		database_remove_all();
 		SPI_commit();
 		SPI_finish();
-		if (SearchNamedReplicationSlot(NameStr(slot_name), true) != nullptr)
+		ReplicationSlot *slot = SearchNamedReplicationSlot(NameStr(slot_name), true);
+		if (slot != nullptr && strcmp(NameStr(slot->data.plugin), "cdc") == 0)
 			ReplicationSlotDrop(NameStr(slot_name), true);
 		if (entry != nullptr)
 			registry_stop(entry);

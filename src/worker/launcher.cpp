@@ -271,6 +271,9 @@ cdc_launcher_main(Datum)
 	handles = static_cast<BackgroundWorkerHandle **>(
 		palloc0(sizeof(BackgroundWorkerHandle *) * shared->nentries));
 	with_lock(shared->lock, LW_EXCLUSIVE, [&] {
+		/* What a former launcher registered has attached or ended by now; its handles are lost. */
+		for (int i = 0; i < shared->nentries; i++)
+			shared->entries[i].registered = false;
 		shared->launcher_pid = MyProcPid;
 		shared->launcher_latch = MyLatch;
 	});

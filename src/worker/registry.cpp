@@ -34,6 +34,8 @@ namespace
 
 constexpr int64 kFirstBackoffUs = 1 * USECS_PER_SEC;
 constexpr int64 kLongestBackoffUs = 60 * USECS_PER_SEC;
+/* Who was given an entry uses it within this time. */
+constexpr int64 kKeepUnusedUs = 30 * USECS_PER_SEC;
 
 enum class AtCommit : uint8
 {
@@ -88,15 +90,32 @@ forget_history(DatabaseEntry *entry)
 		pg_atomic_write_u64(counter, 0);
 }
 
+bool
+is_request_pending(const DatabaseEntry &entry)
+{
+	return entry.finished_request_id != entry.request_id;
+}
+
+/* Whatever the mode is by now: the job may have been started or stopped while a scan ran. */
 void
 end_request(DatabaseEntry *entry, bool failed)
 {
-	if (entry->finished_request_id == entry->request_id)
+	if (!is_request_pending(*entry))
 		return;
 	entry->finished_request_id = entry->request_id;
 	entry->request_failed = failed;
 	entry->requester_pid = 0;
-	entry->mode = WorkerMode::Stopped;
+	if (entry->mode == WorkerMode::Scan || entry->mode == WorkerMode::CreateSlot)
+		entry->mode = WorkerMode::Stopped;
+}
+
+/* A worker that is on its way ends at once: nobody wants it any more. */
+void
+turn_away(DatabaseEntry *entry)
+{
+	entry->stop_requested = false;
+	if (entry->state == CaptureState::Starting)
+		entry->state = CaptureState::Stopped;
 }
 
 void
@@ -110,8 +129,7 @@ detach_writer(int, Datum argument)
 		entry->stop_requested = false;
 		if (entry->decoder_proc != nullptr)
 			SetLatch(&entry->decoder_proc->procLatch);
-		if (entry->mode == WorkerMode::Scan)
-			end_request(entry, !clean_exit);
+		end_request(entry, !clean_exit); /* a writer runs with a request for its own scan only */
 		if (entry->state == CaptureState::NeedsAction)
 			return;
 		if (clean_exit)
@@ -224,7 +242,10 @@ registry_assign(Oid database_oid)
 		{
 			DatabaseEntry *entry = &shared->entries[i];
 			if (entry->database_oid == database_oid)
+			{
+				entry->assigned_at = GetCurrentTimestamp();
 				return entry;
+			}
 			if (!OidIsValid(entry->database_oid) && unused == nullptr)
 				unused = entry;
 		}
@@ -240,6 +261,7 @@ registry_assign(Oid database_oid)
 		unused->failures = 0;
 		unused->restart_at = 0;
 		forget_history(unused);
+		unused->assigned_at = GetCurrentTimestamp();
 		unused->database_oid = database_oid;
 		return unused;
 	});
@@ -249,8 +271,9 @@ void
 registry_release_unused(DatabaseEntry *entry)
 {
 	locked([&] {
-		if (!registry_is_running(*entry) && entry->finished_request_id == entry->request_id &&
-			entry->hold_pid == 0)
+		if (!registry_is_running(*entry) && entry->mode == WorkerMode::Stopped &&
+			!is_request_pending(*entry) && entry->hold_pid == 0 &&
+			entry->assigned_at + kKeepUnusedUs < GetCurrentTimestamp())
 			entry->database_oid = InvalidOid;
 	});
 }
@@ -334,14 +357,14 @@ registry_request(DatabaseEntry *entry, WorkerMode mode, const ScanParameters *sc
 {
 	uint64 id = locked([&]() -> uint64 {
 		if (registry_is_running(*entry) || entry->mode == WorkerMode::Continuous ||
-			entry->finished_request_id != entry->request_id || entry->hold_pid != 0)
+			is_request_pending(*entry) || entry->hold_pid != 0 ||
+			entry->database_oid != MyDatabaseId)
 			return 0;
 		if (mode == WorkerMode::CreateSlot)
 			forget_history(entry);
 		entry->mode = mode;
 		entry->state = CaptureState::Starting;
 		entry->requester_pid = MyProcPid;
-		entry->request_failed = false;
 		entry->stop_requested = false;
 		entry->restart_at = 0;
 		if (scan != nullptr)
@@ -370,6 +393,8 @@ void
 registry_cancel_request(DatabaseEntry *entry)
 {
 	locked([&] {
+		if (!is_request_pending(*entry))
+			return;
 		bool creating = entry->mode == WorkerMode::CreateSlot;
 		end_request(entry, true);
 		if (entry->writer_pid != 0)
@@ -410,23 +435,57 @@ registry_unhold(DatabaseEntry *entry)
 	registry_wake_launcher();
 }
 
-bool
+WorkerMode
 registry_attach_writer(DatabaseEntry *entry)
 {
-	bool wanted = locked([&] {
+	WorkerMode mode = locked([&] {
 		entry->registered = false;
 		if (entry->mode == WorkerMode::Stopped || entry->mode == WorkerMode::CreateSlot ||
 			entry->writer_pid != 0 || entry->hold_pid != 0)
-			return false;
+		{
+			if (entry->writer_pid == 0)
+				turn_away(entry);
+			return WorkerMode::Stopped;
+		}
 		entry->writer_pid = MyProcPid;
 		entry->writer_proc = MyProc;
 		entry->stop_requested = false;
 		entry->started_at = GetCurrentTimestamp();
 		entry->state = CaptureState::CatchingUp;
+		return entry->mode;
+	});
+	if (mode == WorkerMode::Stopped)
+	{
+		ConditionVariableBroadcast(&entry->progress_cv);
+		registry_wake_launcher();
+	}
+	else
+		before_shmem_exit(detach_writer, PointerGetDatum(entry));
+	return mode;
+}
+
+bool
+registry_attach_slot_creator(DatabaseEntry *entry)
+{
+	/* The requester may have been cancelled meanwhile, and nobody could cancel us any more. */
+	bool wanted = locked([&] {
+		entry->registered = false;
+		if (entry->mode != WorkerMode::CreateSlot || entry->decoder_pid != 0)
+		{
+			turn_away(entry);
+			return false;
+		}
+		entry->decoder_pid = MyProcPid;
+		entry->decoder_proc = MyProc;
 		return true;
 	});
 	if (wanted)
-		before_shmem_exit(detach_writer, PointerGetDatum(entry));
+		before_shmem_exit(detach_decoder, PointerGetDatum(entry));
+	else
+	{
+		ConditionVariableBroadcast(&entry->progress_cv);
+		registry_wake_launcher();
+	}
 	return wanted;
 }
 
@@ -434,8 +493,6 @@ void
 registry_attach_decoder(DatabaseEntry *entry)
 {
 	locked([&] {
-		if (entry->mode == WorkerMode::CreateSlot)
-			entry->registered = false;
 		entry->decoder_pid = MyProcPid;
 		entry->decoder_proc = MyProc;
 	});
