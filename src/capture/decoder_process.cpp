@@ -238,12 +238,10 @@ start_process(Oid database_oid, MemoryContext *memory)
 	*memory = AllocSetContextCreate(TopMemoryContext, "cdc worker", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(*memory);
 	BackgroundWorkerInitializeConnectionByOid(database_oid, InvalidOid, 0);
+	worker::settings_of_our_own();
 	worker::show_database_in_process_list();
 	active = true;
 	allow_own_plugin();
-	/* A user's settings for the database must not end a decoder. */
-	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 void

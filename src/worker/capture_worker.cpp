@@ -491,11 +491,8 @@ cdc_capture_worker_main(Datum argument)
 			worker->memory =
 				AllocSetContextCreate(TopMemoryContext, "cdc worker", ALLOCSET_DEFAULT_SIZES);
 			MemoryContextSwitchTo(worker->memory);
+			settings_of_our_own();
 			show_database_in_process_list();
-			/* Settings of the database or of the superuser must not end a worker. */
-			for (const char *setting : {"statement_timeout", "lock_timeout",
-										"idle_in_transaction_session_timeout", "idle_session_timeout"})
-				SetConfigOption(setting, "0", PGC_SUSET, PGC_S_OVERRIDE);
 			run(worker);
 		},
 		[&](const ErrorData &error) { registry_record_error(entry, error); });

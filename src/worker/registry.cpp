@@ -20,6 +20,7 @@
 #include "worker/registry.hpp"
 
 extern "C" {
+#include "catalog/pg_authid_d.h"
 #include "commands/dbcommands.h"
 #include "mb/pg_wchar.h"
 #include "utils/elog.h"
@@ -498,6 +499,27 @@ registry_attach_decoder(DatabaseEntry *entry)
 	});
 	pg_atomic_write_u32(&entry->decoder_sleeping, 0);
 	before_shmem_exit(detach_decoder, PointerGetDatum(entry));
+}
+
+void
+settings_of_our_own()
+{
+	constexpr const char *kSettings[][2] = {
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"transaction_timeout", "0"}, /* 17 */
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"search_path", "pg_catalog, pg_temp"},
+		{"role", "none"},
+	};
+
+	for (const auto &[name, value] : kSettings)
+		if (GetConfigOption(name, true, false) != nullptr)
+			SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+	SetSessionAuthorization(BOOTSTRAP_SUPERUSERID, true);
 }
 
 void

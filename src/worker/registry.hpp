@@ -73,6 +73,12 @@ WorkerMode registry_attach_writer(DatabaseEntry *entry);
 bool registry_attach_slot_creator(DatabaseEntry *entry);
 void registry_attach_decoder(DatabaseEntry *entry);
 
+/*
+ * For a worker that has just connected: what the database's owner has set for it (ALTER DATABASE ...
+ * SET) must neither stop capture nor change who we are.
+ */
+void settings_of_our_own();
+
 /* Completes the process title: cdc capture worker for database "x". Needs a database connection. */
 void show_database_in_process_list();
 
