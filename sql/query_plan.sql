@@ -25,7 +25,7 @@ DECLARE
 BEGIN
 	FOR line IN EXECUTE format('EXPLAIN (COSTS OFF, TIMING OFF, SUMMARY OFF, ANALYZE %s) %s', CASE WHEN run THEN 'on' ELSE 'off' END, query) LOOP
 		line := regexp_replace(line, '_(changes|may_read\()_?\d+', '_\1N', 'g');
-		IF line !~ 'Memory|Buckets|Batches|Sort Method' THEN
+		IF line !~ 'Memory|Buckets|Batches|Sort Method|Disabled' THEN
 			RETURN NEXT regexp_replace(line, ' \(actual rows=(\d+)(\.\d+)? loops=\d+\)', ' (rows=\1)');
 		END IF;
 	END LOOP;
