@@ -100,5 +100,12 @@ for my $attempt (1 .. 5)
 ok($hit, 'its commit record started exactly at the saved progress');
 
 oracle_ok($node, 'postgres', 'after all');
+
+# --- A slot that is lost while the server is down, or before anybody looks, is not silent ---------
+$node->safe_psql('postgres', 'CALL cdc.sp_cdc_stop_job()');
+$node->safe_psql('postgres', 'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots');
+$node->restart;
+is(stat_value($node, 'postgres', 'state'), 'needs action', 'a lost slot shows after a restart');
+like(stat_value($node, 'postgres', 'last_error_hint'), qr/sp_cdc_disable_db/, 'and what to do about it');
 $node->stop;
 done_testing();

@@ -7,10 +7,12 @@
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
 #include "capture/wal_reader.hpp"
+#include "catalog/database.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
 #include "catalog/pg_authid_d.h"
+#include "replication/slot.h"
 #include "utils/tuplestore.h"
 }
 
@@ -122,6 +124,33 @@ add_row(ReturnSetInfo *result, const DatabaseEntry &copy, DatabaseEntry *entry, 
 	tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
 }
 
+/*
+ * An enabled database that nobody works for: after a server start the launcher finds databases by
+ * their slots, so one that has lost its slot would not be seen at all.
+ */
+void
+add_missing_slot(ReturnSetInfo *result)
+{
+	catalog::Identity identity;
+	if (worker::registry_find(MyDatabaseId) != nullptr || RecoveryInProgress() ||
+		!catalog::database_read_identity(&identity) ||
+		SearchNamedReplicationSlot(NameStr(identity.slot_name), true) != nullptr)
+		return;
+
+	DatabaseEntry *entry = static_cast<DatabaseEntry *>(palloc0(sizeof(DatabaseEntry)));
+	entry->database_oid = MyDatabaseId;
+	entry->state = CaptureState::NeedsAction;
+	entry->last_error_code = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+	entry->last_error_time = GetCurrentTimestamp();
+	snprintf(entry->last_error_message, kErrorMessageBytes,
+			 "replication slot \"%s\" of change data capture is missing",
+			 NameStr(identity.slot_name));
+	strlcpy(entry->last_error_hint,
+			"CALL cdc.sp_cdc_disable_db(), then CALL cdc.sp_cdc_enable_db() and enable the tables again.",
+			kErrorMessageBytes);
+	add_row(result, *entry, entry, true);
+}
+
 } // namespace
 
 /* _stat_capture() */
@@ -146,5 +175,6 @@ CDC_FUNCTION(cdc_stat_capture)
 							  compat_database_ownercheck(copy.database_oid, GetUserId());
 		add_row(result, copy, &shared->entries[i], may_see_errors);
 	}
+	add_missing_slot(result);
 	return static_cast<Datum>(0);
 }
