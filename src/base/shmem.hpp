@@ -95,6 +95,7 @@ struct DatabaseEntry
 	pg_atomic_uint64 changes;		   /* writer: source row changes */
 	pg_atomic_uint64 rows;			   /* writer: change-table rows */
 
+	pg_atomic_uint64 writing_lsn; /* writer: commit LSN of the transaction it takes, or took last */
 	pg_atomic_uint64 wanted_lsn; /* wait_for_capture: a polling worker goes on at once up to here */
 
 	ConditionVariable progress_cv; /* broadcast when captured_lsn, state or a request's end moves */

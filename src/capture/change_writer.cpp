@@ -75,6 +75,12 @@ struct ChangeWriter
 	MemoryContext batch_context; /* reset after each batch */
 	catalog::Progress progress;	 /* of the open batch; durable when it commits */
 	XLogRecPtr saved_position;	 /* progress.captured_lsn as last committed */
+
+	/*
+	 * Where the former writer ended. When that was an error its whole batch was lost, and will be
+	 * again: up to there each transaction is a batch, so that everything before the error is visible.
+	 */
+	XLogRecPtr careful_until;
 	ItemPointerData progress_tid;
 
 	Layout *layouts; /* by number - 1 */
@@ -290,6 +296,7 @@ take_begin(ChangeWriter *writer, const BeginItem *item)
 	begin_batch(writer);
 	writer->in_transaction = true;
 	writer->commit_lsn = item->commit_lsn;
+	pg_atomic_write_u64(&writer->entry->writing_lsn, item->commit_lsn);
 	writer->xid = item->xid;
 	writer->is_visible = false;
 }
@@ -594,6 +601,7 @@ change_writer_create(DatabaseEntry *entry, Channel *channel, MemoryContext paren
 		in_context(parent, [&] { writer->drops = ddl_dropped_tables(); });
 	});
 	writer->saved_position = writer->progress.captured_lsn;
+	writer->careful_until = pg_atomic_read_u64(&entry->writing_lsn);
 	pg_atomic_write_u64(&entry->captured_lsn, writer->progress.captured_lsn);
 	pg_atomic_write_u64(&entry->written_lsn, writer->progress.captured_lsn);
 	MemoryContextSwitchTo(old);
@@ -619,7 +627,8 @@ change_writer_take(ChangeWriter *writer, char *chunk, Size length, Size offset, 
 		/* A batch ends at a source commit. What follows in the chunk belongs to the next one. */
 		--*budget;
 		if (writer->batch_bytes >= kBatchBytes || *budget <= 0 ||
-			writer->batch_transactions >= writer->entry->scan.maxtrans)
+			writer->batch_transactions >= writer->entry->scan.maxtrans ||
+			writer->commit_lsn < writer->careful_until)
 			change_writer_commit(writer);
 		if (*budget <= 0)
 			break;

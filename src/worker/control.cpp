@@ -345,6 +345,10 @@ CDC_FUNCTION(cdc_scan)
 						   static_cast<long long>(scan.pollinginterval)),
 				 errhint("Leave it out, or pass continuous => true.")));
 
+	/* A scan that was cancelled, or a job that a transaction stopped, takes a moment to end. */
+	wait_until(entry, [&] {
+		return entry->mode != WorkerMode::Stopped || !registry_is_running(*entry);
+	});
 	uint64 id = registry_request(entry, WorkerMode::Scan, &scan);
 	if (id == 0)
 		ereport(ERROR,

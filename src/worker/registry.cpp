@@ -40,12 +40,21 @@ constexpr int64 kKeepUnusedUs = 30 * USECS_PER_SEC;
 
 enum class AtCommit : uint8
 {
-	Nothing,
 	Start,
 	Stop,
 };
 
-AtCommit at_commit = AtCommit::Nothing;
+/*
+ * What this transaction has asked for, the last one counts; in TopTransactionContext. Each with its
+ * nesting level: what was asked for in a subtransaction goes with it.
+ */
+struct Asked
+{
+	int level;
+	AtCommit action;
+};
+
+List *asked = NIL; /* Asked * */
 bool callback_registered = false;
 bool clean_exit = false;
 
@@ -87,7 +96,7 @@ forget_history(DatabaseEntry *entry)
 	for (pg_atomic_uint64 *counter :
 		 {&entry->captured_lsn, &entry->written_lsn, &entry->read_lsn, &entry->confirmed_lsn,
 		  &entry->last_commit_time, &entry->transactions, &entry->changes, &entry->rows,
-		  &entry->wanted_lsn})
+		  &entry->writing_lsn, &entry->wanted_lsn})
 		pg_atomic_write_u64(counter, 0);
 }
 
@@ -168,19 +177,54 @@ detach_decoder(int, Datum argument)
 void
 transaction_callback(XactEvent event, void *)
 {
-	if (at_commit == AtCommit::Nothing)
+	if (asked == NIL)
 		return;
-	if (event == XACT_EVENT_COMMIT)
+	AtCommit action = static_cast<Asked *>(llast(asked))->action;
+	switch (event)
 	{
-		DatabaseEntry *entry = registry_assign(MyDatabaseId);
-		if (entry != nullptr && at_commit == AtCommit::Start)
-			registry_start(entry);
-		else if (entry != nullptr)
-			registry_stop(entry);
-		at_commit = AtCommit::Nothing;
+		case XACT_EVENT_PRE_PREPARE:
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot prepare a transaction that starts or stops the capture job"),
+					 errdetail("The first table that is enabled starts it, too."),
+					 errhint("Start and stop the job in a transaction of its own.")));
+		case XACT_EVENT_COMMIT:
+			if (DatabaseEntry *entry = registry_assign(MyDatabaseId))
+			{
+				if (action == AtCommit::Start)
+					registry_start(entry);
+				else
+					registry_stop(entry);
+			}
+			asked = NIL;
+			break;
+		case XACT_EVENT_ABORT:
+			asked = NIL;
+			break;
+		default:
+			break;
 	}
-	else if (event == XACT_EVENT_ABORT)
-		at_commit = AtCommit::Nothing;
+}
+
+void
+subtransaction_callback(SubXactEvent event, SubTransactionId, SubTransactionId, void *)
+{
+	int level = GetCurrentTransactionNestLevel();
+
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		while (asked != NIL && static_cast<Asked *>(llast(asked))->level >= level)
+			asked = list_delete_last(asked);
+	}
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		ListCell *cell;
+		foreach (cell, asked)
+		{
+			Asked *one = static_cast<Asked *>(lfirst(cell));
+			one->level = Min(one->level, level - 1);
+		}
+	}
 }
 
 void
@@ -191,9 +235,14 @@ remember(AtCommit action)
 	if (!callback_registered)
 	{
 		RegisterXactCallback(transaction_callback, nullptr);
+		RegisterSubXactCallback(subtransaction_callback, nullptr);
 		callback_registered = true;
 	}
-	at_commit = action;
+	in_context(TopTransactionContext, [&] {
+		Asked *one = static_cast<Asked *>(palloc(sizeof(Asked)));
+		*one = {GetCurrentTransactionNestLevel(), action};
+		asked = lappend(asked, one);
+	});
 }
 
 } // namespace
