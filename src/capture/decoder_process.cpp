@@ -291,6 +291,8 @@ find_start_point(LogicalDecodingContext *context, MemoryContext memory, Resource
 			elog(ERROR, "could not find the starting point of decoding: %s", message);
 		if (record == nullptr)
 		{
+			/* The record we wait for may be written already, and nobody else in a hurry to flush it. */
+			wal_flush_inserted();
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
 							 PG_WAIT_EXTENSION);
 			ResetLatch(MyLatch);

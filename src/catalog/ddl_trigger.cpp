@@ -41,6 +41,7 @@ struct PartitionDdl
 {
 	bool adds;	  /* CREATE TABLE ... PARTITION OF, ATTACH PARTITION, or unknown */
 	bool removes; /* DETACH PARTITION */
+	bool unlogs;  /* SET UNLOGGED */
 };
 
 PartitionDdl
@@ -63,6 +64,7 @@ partition_ddl_of(Node *parsetree)
 			{
 				auto *command = static_cast<AlterTableCmd *>(lfirst(cell));
 				result.adds = result.adds || command->subtype == AT_AttachPartition;
+				result.unlogs = result.unlogs || command->subtype == AT_SetUnLogged;
 				result.removes = result.removes || command->subtype == AT_DetachPartition ||
 								 command->subtype == AT_DetachPartitionFinalize;
 			}
@@ -305,13 +307,39 @@ switch_forbidden_by(AlterTableStmt *stmt)
 	return nullptr;
 }
 
+/* An instance that would lose the changes of a table that is to be unlogged; NULL: none would. */
+CaptureInstance *
+fed_by_table_to_unlog(AlterTableStmt *stmt)
+{
+	Oid relation = RangeVarGetRelid(stmt->relation, NoLock, true);
+	List *instances = OidIsValid(relation) ? instances_fed_by(relation) : NIL;
+	return instances != NIL ? static_cast<CaptureInstance *>(linitial(instances)) : nullptr;
+}
+
+void
+refuse_to_unlog(const CaptureInstance *instance)
+{
+	const char *schema = get_namespace_name(get_rel_namespace(instance->source));
+	const char *table = get_rel_name(instance->source);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot make captured table \"%s.%s\" or a partition of it unlogged", schema,
+					table),
+			 errdetail("Capture instance \"%s\" would lose its changes: they would not be in the "
+					   "write-ahead log.",
+					   NameStr(instance->name)),
+			 errhint("Disable capture first: CALL cdc.sp_cdc_disable_table(%s, %s, 'all');",
+					 quote_literal_cstr(schema), quote_literal_cstr(table))));
+}
+
 } // namespace
 
 } // namespace cdc::catalog
 
 /*
- * cdc._on_ddl_command_start: the one thing that must be refused before anything has happened, since
- * DETACH PARTITION CONCURRENTLY commits half-way.
+ * cdc._on_ddl_command_start: what is refused before anything has happened. SET UNLOGGED rewrites the
+ * table; DETACH PARTITION CONCURRENTLY commits half-way.
  */
 CDC_FUNCTION(cdc_on_ddl_command_start)
 {
@@ -321,16 +349,24 @@ CDC_FUNCTION(cdc_on_ddl_command_start)
 	Node *parsetree = event_of(fcinfo, "_on_ddl_command_start")->parsetree;
 	PartitionDdl ddl = partition_ddl_of(parsetree);
 	CaptureInstance *instance = nullptr;
+	CaptureInstance *unlogged = nullptr;
 
-	if (!IsA(parsetree, AlterTableStmt) || (!ddl.adds && !ddl.removes))
+	if (!IsA(parsetree, AlterTableStmt) || (!ddl.adds && !ddl.removes && !ddl.unlogs))
 		PG_RETURN_NULL();
 
 	(void)in_subtransaction(
 		[&]() {
-			if (anything_captured())
+			if (!anything_captured())
+				return;
+			if (ddl.adds || ddl.removes)
 				instance = switch_forbidden_by(castNode(AlterTableStmt, parsetree));
+			if (ddl.unlogs)
+				unlogged = fed_by_table_to_unlog(castNode(AlterTableStmt, parsetree));
 		},
 		warn_of_failure);
+
+	if (unlogged != nullptr)
+		refuse_to_unlog(unlogged);
 
 	if (instance != nullptr)
 		ereport(ERROR,
