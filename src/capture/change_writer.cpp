@@ -198,21 +198,15 @@ publish_captured(ChangeWriter *writer, XLogRecPtr lsn)
 	ConditionVariableBroadcast(&writer->entry->progress_cv);
 }
 
-/* Compares what the decoder sends with what the change table is today. */
+/*
+ * Compares what the decoder sends with what the change table is today: its open leaf, because a
+ * disable_table that somebody has not committed holds the root.
+ */
 void
 check_columns(Layout *layout)
 {
 	Instance *instance = layout->instance;
-	Relation root = try_table_open(instance->change_table, AccessShareLock);
-	if (root == nullptr)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("change table of %s is missing", instance->what),
-				 errdetail("Relation %u has been dropped although its instance is enabled.",
-						   instance->change_table),
-				 errhint("Disable the capture instance with cdc.sp_cdc_disable_table and enable the "
-						 "table again.")));
-	TupleDesc descriptor = RelationGetDescr(root);
+	TupleDesc descriptor = RelationGetDescr(instance->append->relation);
 
 	if (descriptor->natts != layout->ncolumns + catalog::kChangeMetadataColumns)
 		ereport(ERROR,
@@ -244,7 +238,6 @@ check_columns(Layout *layout)
 				 errhint("Read what is there, then CALL cdc.sp_cdc_disable_table for this instance and "
 						 "enable the table again.")));
 	}
-	table_close(root, AccessShareLock);
 	layout->checked = true;
 }
 
@@ -271,6 +264,14 @@ open_instance(ChangeWriter *writer, Instance *instance)
 			catalog::change_table_leaf(instance->change_table, writer->commit_lsn, nullptr);
 		if (!OidIsValid(range->leaf))
 		{
+			if (ddl_instance_name(instance->instance_id) != nullptr)
+				ereport(ERROR,
+						(errcode(ERRCODE_UNDEFINED_TABLE),
+						 errmsg("change table of %s is missing", instance->what),
+						 errdetail("Relation %u has been dropped although its instance is enabled.",
+								   instance->change_table),
+						 errhint("Disable the capture instance with cdc.sp_cdc_disable_table and "
+								 "enable the table again.")));
 			/* Disabled since the layout was announced: the event that drops it is on its way. */
 			instance->discarded = true;
 			return;
@@ -411,11 +412,11 @@ take_row(ChangeWriter *writer, RowItem *item)
 						   CDC_LSN_FORMAT_ARGS(writer->commit_lsn)),
 				 errhint("Disable this capture instance with cdc.sp_cdc_disable_table and enable the "
 						 "table again: that sets the replica identity.")));
-	if (unlikely(!layout->checked))
-		check_columns(layout);
 	open_instance(writer, instance);
 	if (unlikely(instance->discarded))
 		return;
+	if (unlikely(!layout->checked))
+		check_columns(layout);
 	table_append_row(instance->append,
 					 reinterpret_cast<HeapTupleHeader>(reinterpret_cast<char *>(item) +
 													   kRowTupleOffset),

@@ -308,13 +308,21 @@ change_table_leaf(Oid root, XLogRecPtr lsn, bool *created)
 	if (created != nullptr)
 		*created = false;
 
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(root)))
+		return InvalidOid;
 	std::span<LeafRange> ranges = leaf_ranges(root);
 	const LeafRange *range = range_find(ranges, lsn);
 	if (range != nullptr && range_find(ranges, range->upper) != nullptr)
 		return range->leaf;
 
-	/* From here on one at a time: whoever waited finds what the other has made. */
-	LockRelationOid(root, ShareUpdateExclusiveLock);
+	/*
+	 * From here on one at a time: whoever waited finds what the other has made. For the next leaf
+	 * alone nobody waits: a disable_table that is not committed may hold the root for long.
+	 */
+	if (range == nullptr)
+		LockRelationOid(root, ShareUpdateExclusiveLock);
+	else if (!ConditionalLockRelationOid(root, ShareUpdateExclusiveLock))
+		return range->leaf;
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(root)))
 	{
 		UnlockRelationOid(root, ShareUpdateExclusiveLock);
