@@ -42,13 +42,8 @@ SELECT * FROM job;
 BEGIN;
 CALL cdc.sp_cdc_stop_job();
 COMMIT;
-DO $$
-BEGIN
-	FOR i IN 1 .. 1000 LOOP
-		EXIT WHEN (SELECT NOT worker AND NOT decoder FROM src.job);
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
+-- (as a statement of its own it waits for the end)
+CALL cdc.sp_cdc_stop_job();
 SELECT * FROM job;
 BEGIN;
 CALL cdc.sp_cdc_start_job();

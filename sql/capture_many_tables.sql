@@ -53,13 +53,7 @@ END $$;
 CALL cdc.wait_for_capture();
 SELECT count(*) FROM cdc.change_tables;
 -- (their change tables go when the capture worker comes to it)
-DO $$
-BEGIN
-	FOR i IN 1 .. 1000 LOOP
-		EXIT WHEN NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = 'cdc'::regnamespace AND relname ~ '^_dropped_');
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
+SELECT poll_until($$NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = 'cdc'::regnamespace AND relname ~ '^_dropped_')$$);
 SELECT count(*) FROM pg_class WHERE relnamespace = 'cdc'::regnamespace AND relkind = 'p' AND relname ~ '^(src_t|_dropped)';
 SELECT i, problem FROM generate_series(1, 100, 9) i, replay('src_t' || i);
 SELECT * FROM log_problems(whole => false);

@@ -16,10 +16,7 @@ FROM cdc.pg_stat_cdc WHERE database = current_database();
 -- says, without LSNs.
 CREATE FUNCTION wait_for_error(pattern text, times integer) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
-	FOR i IN 1 .. 1000 LOOP
-		EXIT WHEN (SELECT failures >= times AND position(pattern IN last_error_detail) > 0 FROM cdc.pg_stat_cdc WHERE database = current_database());
-		PERFORM pg_sleep(0.01);
-	END LOOP;
+	PERFORM poll_until(format('(SELECT failures >= %s AND position(%L IN last_error_detail) > 0 FROM cdc.pg_stat_cdc WHERE database = current_database())', times, pattern));
 	CALL cdc.wait_for_capture(timeout => '10ms');
 	RETURN 'captured';
 EXCEPTION WHEN SQLSTATE 'SC006' THEN

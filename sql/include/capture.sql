@@ -149,3 +149,23 @@ BEGIN
 	) p (problem, times) WHERE p.times > 0;
 	DROP TABLE log;
 END $$;
+
+/* poll_until(condition): for states that nothing announces. Never longer than 10 s. */
+CREATE FUNCTION poll_until(condition text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	reached boolean;
+BEGIN
+	FOR i IN 1 .. 1000 LOOP
+		EXECUTE 'SELECT ' || condition INTO reached;
+		IF reached THEN
+			RETURN;
+		END IF;
+		-- a wait of 10 ms: nobody ever gets there
+		BEGIN
+			CALL cdc.wait_for_capture('FFFFFFFF/FFFFFFFF', '10ms');
+		EXCEPTION WHEN SQLSTATE 'SC006' THEN
+			NULL;
+		END;
+	END LOOP;
+	RAISE EXCEPTION 'never: %', condition;
+END $$;

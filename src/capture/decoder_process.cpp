@@ -373,7 +373,8 @@ cdc_decoder_main(Datum argument)
 	Channel *channel = static_cast<Channel *>(dsm_segment_address(segment));
 	DatabaseEntry *entry = &shmem_get()->entries[channel->entry_index];
 
-	worker::registry_attach_decoder(entry);
+	if (!worker::registry_attach_decoder(entry))
+		proc_exit(0);
 	report_error(
 		[&] {
 			MemoryContext memory;

@@ -23,6 +23,7 @@ extern "C" {
 #include "catalog/pg_authid_d.h"
 #include "commands/dbcommands.h"
 #include "mb/pg_wchar.h"
+#include "postmaster/bgworker.h"
 #include "utils/elog.h"
 #include "utils/ps_status.h"
 }
@@ -539,15 +540,22 @@ registry_attach_slot_creator(DatabaseEntry *entry)
 	return wanted;
 }
 
-void
+bool
 registry_attach_decoder(DatabaseEntry *entry)
 {
-	locked([&] {
+	/* A writer that has ended meanwhile waits for nobody: others may count on the slot being free. */
+	bool wanted = locked([&] {
+		if (entry->writer_pid != MyBgworkerEntry->bgw_notify_pid || entry->decoder_pid != 0)
+			return false;
 		entry->decoder_pid = MyProcPid;
 		entry->decoder_proc = MyProc;
+		return true;
 	});
+	if (!wanted)
+		return false;
 	pg_atomic_write_u32(&entry->decoder_sleeping, 0);
 	before_shmem_exit(detach_decoder, PointerGetDatum(entry));
+	return true;
 }
 
 void

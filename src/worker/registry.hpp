@@ -67,11 +67,11 @@ void registry_unhold(DatabaseEntry *entry);
 /*
  * Called by a worker when it starts: enters itself and arranges to be taken out at process exit.
  * registry_attach_writer returns what it is to do, Stopped when nobody wants it any more; the mode in
- * the entry may change while it runs. registry_attach_slot_creator returns false in that case.
+ * the entry may change while it runs. The other two return false in that case.
  */
 WorkerMode registry_attach_writer(DatabaseEntry *entry);
 bool registry_attach_slot_creator(DatabaseEntry *entry);
-void registry_attach_decoder(DatabaseEntry *entry);
+bool registry_attach_decoder(DatabaseEntry *entry);
 
 /*
  * For a worker that has just connected: what the database's owner has set for it (ALTER DATABASE ...
