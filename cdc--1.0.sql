@@ -144,7 +144,6 @@ CREATE TABLE cdc.lsn_time_mapping (
 	change_count bigint NOT NULL
 );
 CREATE INDEX lsn_time_mapping_tran_end_time_idx ON cdc.lsn_time_mapping (tran_end_time, start_lsn);
-CREATE INDEX lsn_time_mapping_first_ordinal_idx ON cdc.lsn_time_mapping (first_ordinal);
 COMMENT ON TABLE cdc.lsn_time_mapping IS
 	'captured transactions: commit LSN, commit time and number of changes';
 COMMENT ON COLUMN cdc.lsn_time_mapping.start_lsn IS
