@@ -20,6 +20,7 @@ INSERT INTO a VALUES (1, 'failed');
 INSERT INTO a VALUES (1, 'duplicate');
 COMMIT;
 INSERT INTO a SELECT g, repeat('x', 10) FROM unnest(ARRAY[2, 3, 4, 2]) g;
+CALL cdc.wait_for_capture();
 SELECT cdc.fn_cdc_get_max_lsn() AS former \gset
 
 -- Savepoints: released, rolled back to, nested, and used again after a rollback.
