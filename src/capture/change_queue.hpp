@@ -123,6 +123,7 @@ struct Channel
 	/* set by the writer before the decoder starts */
 	Oid database_oid;
 	int entry_index;	  /* in SharedState::entries */
+	int writer_pid;
 	NameData slot_name;
 	XLogRecPtr start_lsn; /* the writer's progress: transactions that end at or before are skipped */
 	RepOriginId origin;	  /* the writer's own, dropped by the decoder at the first test */

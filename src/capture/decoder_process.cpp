@@ -175,7 +175,7 @@ attend(Decoder *decoder)
 {
 	CHECK_FOR_INTERRUPTS();
 	/* A writer that ends detaches the queue, which is noticed at the next send only. */
-	if (decoder->entry->writer_pid == 0)
+	if (decoder->entry->writer_pid != decoder->channel->writer_pid)
 		proc_exit(0);
 	if (ConfigReloadPending)
 	{
@@ -260,6 +260,20 @@ run_decoder(dsm_segment *segment, Channel *channel, DatabaseEntry *entry, Memory
 
 	CheckLogicalDecodingRequirements();
 	ReplicationSlotAcquire(NameStr(channel->slot_name), false);
+
+	/*
+	 * The writer has looked already, but nobody held the slot then. CreateDecodingContext would
+	 * go on from the slot's position without a word. The next writer finds out what has happened.
+	 */
+	if (MyReplicationSlot->data.confirmed_flush > channel->start_lsn ||
+		strcmp(NameStr(MyReplicationSlot->data.plugin), "cdc") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication slot \"%s\" was changed while capture started",
+						NameStr(channel->slot_name)),
+				 errdetail("It is at %X/%X, changes are captured up to %X/%X.",
+						   CDC_LSN_FORMAT_ARGS(MyReplicationSlot->data.confirmed_flush),
+						   CDC_LSN_FORMAT_ARGS(channel->start_lsn))));
 
 	/*
 	 * Transactions whose commit record lies before the writer's progress are skipped by the

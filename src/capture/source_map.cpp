@@ -23,7 +23,11 @@ namespace cdc::capture
 namespace
 {
 
+/* Relations that are not captured and may be remembered beside those that are. */
+constexpr long kUntrackedKept = 4096;
+
 HTAB *sources = nullptr;
+long trim_at = kUntrackedKept;
 MemoryContext map_context = nullptr;
 
 /* Layout numbers: the highest given, and those given back. */
@@ -226,14 +230,21 @@ add_targets(Source *source, Relation relation, Oid source_oid, Oid schema)
 	source->ntargets += nfound;
 }
 
+/* The layout numbers of an entry that is built anew or forgotten can be given again. */
 void
-build_source(Source *source, Relation relation)
+give_layouts_back(const Source *source)
 {
 	in_context(map_context, [&] {
 		for (int i = 0; i < source->ntargets; i++)
 			if (source->targets[i].layout != 0)
 				free_layouts = lappend_int(free_layouts, source->targets[i].layout);
 	});
+}
+
+void
+build_source(Source *source, Relation relation)
+{
+	give_layouts_back(source);
 	source->kind = SourceKind::Untracked;
 	source->ntargets = 0;
 	source->targets = nullptr;
@@ -295,6 +306,25 @@ source_map_new_layout()
 	uint32 number = llast_int(free_layouts);
 	free_layouts = list_delete_last(free_layouts);
 	return number;
+}
+
+void
+source_map_trim()
+{
+	if (likely(hash_get_num_entries(sources) <= trim_at))
+		return;
+	HASH_SEQ_STATUS scan;
+	hash_seq_init(&scan, sources);
+	while (Source *source = static_cast<Source *>(hash_seq_search(&scan)))
+	{
+		if (source->valid && source->kind != SourceKind::Untracked)
+			continue;
+		give_layouts_back(source);
+		if (source->context != nullptr)
+			MemoryContextDelete(source->context);
+		(void) hash_search(sources, &source->relid, HASH_REMOVE, nullptr);
+	}
+	trim_at = hash_get_num_entries(sources) + kUntrackedKept;
 }
 
 Source *

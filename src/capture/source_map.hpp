@@ -60,6 +60,12 @@ void source_map_init(MemoryContext parent);
 /* A layout number that no target uses. Numbers of targets that were rebuilt come back. */
 uint32 source_map_new_layout();
 
+/*
+ * Forgets relations that are gone or not captured when many have come together. Entries of the map
+ * must not be in use.
+ */
+void source_map_trim();
+
 /* The entry of a relation; owned by the map, valid until the next call. Needs a callback's transaction. */
 Source *source_map_lookup(Relation relation);
 

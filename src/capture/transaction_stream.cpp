@@ -153,6 +153,7 @@ transaction_stream_count()
 void
 transaction_stream_begin(ReorderBufferTXN *txn)
 {
+	source_map_trim();
 	stream->txn = txn;
 	stream->begun = false;
 	stream->command_id = 0;

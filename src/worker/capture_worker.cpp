@@ -196,6 +196,8 @@ prepare(CaptureWorker *worker, Identity *identity)
 	if (!enabled)
 	{
 		drop_orphan_slot(entry);
+		NameData name = slot_name_for(MyDatabaseId);
+		in_transaction([&] { replorigin_drop_by_name(NameStr(name), true, true); });
 		registry_stop(entry);
 		leave();
 	}
@@ -229,6 +231,7 @@ start_decoder(CaptureWorker *worker, const Identity &identity, RepOriginId origi
 	memset(static_cast<void *>(channel), 0, sizeof(Channel));
 	channel->database_oid = MyDatabaseId;
 	channel->entry_index = worker->entry_index;
+	channel->writer_pid = MyProcPid;
 	channel->slot_name = identity.slot_name;
 	channel->origin = origin;
 	SpinLockInit(&channel->mutex);
