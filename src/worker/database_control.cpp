@@ -124,10 +124,30 @@ wait_for_slot(DatabaseEntry *entry, uint64 id)
 	ConditionVariableCancelSleep();
 }
 
+/*
+ * Asks for the slot. In a database that is not enabled a worker is only one that has not found that
+ * out yet (after DROP EXTENSION, say): it is told to go. Returns 0 when another session is at it.
+ */
+uint64
+request_slot(DatabaseEntry *entry)
+{
+	constexpr int kTries = 10;
+
+	for (int i = 0; i < kTries; i++)
+	{
+		uint64 id = registry_request(entry, WorkerMode::CreateSlot, nullptr);
+		if (id != 0 || entry->requester_pid != 0 || entry->hold_pid != 0 ||
+			entry->database_oid != MyDatabaseId)
+			return id;
+		with_workers_stopped(entry, [&] { registry_stop(entry); });
+	}
+	return 0;
+}
+
 void
 create_slot(DatabaseEntry *entry)
 {
-	uint64 id = registry_request(entry, WorkerMode::CreateSlot, nullptr);
+	uint64 id = request_slot(entry);
 	if (id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
