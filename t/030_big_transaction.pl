@@ -44,7 +44,8 @@ for my $type (sort keys %pid)
 {
 	is(worker_pid($node, $type, $db), $pid{$type}, "$type is still the same process");
 	my $own = own_memory($pid{$type});
-	note sprintf '%s: %d kB of its own, %d kB before', $type, $own, $before{$type};
+	my $figures = sprintf '%s: %d rows, %d kB of its own, %d kB before', $type, $rows, $own, $before{$type};
+	$ENV{CDC_TEST_FULL} ? diag($figures) : note($figures);
 	cmp_ok($own, '<', $limit_kb, "$type: memory of its own stays below 100 MB");
 	cmp_ok($own, '>', 0, "$type: and was measured");
 }
