@@ -92,8 +92,8 @@ prepare(PGconn *connection, const char *name, const char *query)
 PGresult *
 execute(PGconn *connection, const char *name, int nparameters, const char *const *parameters)
 {
-	return checked(connection, PQexecPrepared(connection, name, nparameters, parameters, nullptr,
-											  nullptr, 0));
+	return checked(connection,
+				   PQexecPrepared(connection, name, nparameters, parameters, nullptr, nullptr, 0));
 }
 
 void *
