@@ -109,9 +109,10 @@ sub round
 			my $p   = $round * 10 + $session;
 			my $sql = slurp_file($file);
 			$sql =~ s/:p\b/$p/g;
-			my %run = (in => $sql, out => '');
-			$run{run} = IPC::Run::start [ $node->installed_command('psql'), '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($db) ],
-			  '<', \$run{in}, '>&', \$run{out};
+			my %run = (out => '');
+			append_to_file("$file.$p", $sql);
+			$run{run} = IPC::Run::start [ $node->installed_command('psql'), '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$file.$p", '-d', $node->connstr($db) ],
+			  '<', \undef, '>&', \$run{out};
 			push @runs, \%run;
 		}
 	}

@@ -96,7 +96,8 @@ statement_stamp_refresh(StatementStamp *stamp)
 		stamp->xmin == snapshot->xmin && stamp->xmax == snapshot->xmax &&
 		stamp->curcid == snapshot->curcid && stamp->subxcnt == snapshot->subxcnt &&
 		stamp->xcnt == snapshot->xcnt &&
-		memcmp(stamp->xip, snapshot->xip, snapshot->xcnt * sizeof(TransactionId)) == 0)
+		(snapshot->xcnt == 0 ||
+		 memcmp(stamp->xip, snapshot->xip, snapshot->xcnt * sizeof(TransactionId)) == 0))
 		return true;
 
 	/* On a standby the running transactions are elsewhere in the snapshot: never remembered. */
@@ -110,7 +111,8 @@ statement_stamp_refresh(StatementStamp *stamp)
 	stamp->curcid = snapshot->curcid;
 	stamp->subxcnt = snapshot->subxcnt;
 	stamp->xcnt = snapshot->xcnt;
-	memcpy(stamp->xip, snapshot->xip, snapshot->xcnt * sizeof(TransactionId));
+	if (snapshot->xcnt > 0) /* the array may be missing then */
+		memcpy(stamp->xip, snapshot->xip, snapshot->xcnt * sizeof(TransactionId));
 	return false;
 }
 
