@@ -1,4 +1,4 @@
--- Tables that are filled by the statement that makes them.
+-- Tables that are filled by the statement that makes them, and tables that go.
 \getenv srcdir PG_ABS_SRCDIR
 \set include :srcdir '/sql/include/capture.sql'
 \set ECHO none
@@ -51,6 +51,37 @@ COMMIT;
 CALL cdc.wait_for_capture();
 SELECT * FROM changes('src_back');
 
+-- Made, captured, changed and dropped in one transaction: the change rows are all that is left.
+CREATE TABLE stays (id integer PRIMARY KEY, v text);
+CALL cdc.sp_cdc_enable_table('src', 'stays', NULL);
+BEGIN;
+CREATE TABLE short_lived (id integer, v text);
+CALL cdc.sp_cdc_enable_table('src', 'short_lived', NULL);
+INSERT INTO short_lived VALUES (1, 'one');
+INSERT INTO stays VALUES (1, 'one');
+DELETE FROM short_lived;
+DROP TABLE short_lived;
+INSERT INTO stays VALUES (2, 'two');
+COMMIT;
+CALL cdc.wait_for_capture();
+SELECT * FROM changes('src_short_lived');
+SELECT * FROM changes('src_stays');
+-- Dropped while its changes wait: they are captured, large values included.
+CREATE TABLE dropped (id integer PRIMARY KEY, v text);
+ALTER TABLE dropped ALTER COLUMN v SET STORAGE EXTERNAL;
+CALL cdc.sp_cdc_enable_table('src', 'dropped', NULL);
+CALL cdc.sp_cdc_stop_job();
+INSERT INTO dropped VALUES (1, repeat('one ', 5000));
+UPDATE dropped SET id = 2;
+DROP TABLE dropped;
+CREATE TABLE dropped (id integer PRIMARY KEY, v text);
+INSERT INTO dropped VALUES (3, 'another table');
+INSERT INTO stays VALUES (3, 'after it');
+CALL cdc.sp_cdc_start_job();
+CALL cdc.wait_for_capture();
+SELECT "__$operation" AS op, id, left(v, 10) AS v, length(v) FROM cdc.src_dropped_ct ORDER BY "__$start_lsn", "__$command_id", 1;
+SELECT * FROM changes('src_stays') WHERE tx > 1;
+
 -- An event trigger that captures each new table: CTAS fills it before that, an INSERT comes after it.
 CREATE FUNCTION capture_new_tables() RETURNS event_trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -84,6 +115,7 @@ SELECT * FROM changes('src_copy_of_made');
 
 SELECT * FROM replay('src_made', $$SELECT g AS id, 'v' || g AS v FROM generate_series(1, 3) g$$);
 SELECT * FROM replay('src_into_made', $$SELECT g AS id, 'V' || g AS v FROM generate_series(1, 3) g$$);
+SELECT * FROM replay('src_stays');
 SELECT * FROM replay('src_same', $$SELECT 1 AS id, 'before' AS v$$);
 SELECT * FROM replay('src_back', 'SELECT g AS id FROM generate_series(2, 4) g');
 SELECT * FROM replay('src_auto', 'SELECT g AS id FROM generate_series(1, 2) g');
