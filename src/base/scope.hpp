@@ -64,7 +64,9 @@ with_lock(LWLock *lock, LWLockMode mode, Body body)
 }
 
 #pragma GCC diagnostic push
+#ifndef __clang__ /* does not know this warning */
 #pragma GCC diagnostic ignored "-Wclobbered"
+#endif
 
 /* Runs body, then cleanup, on success and on error alike; an error continues afterwards. */
 template <typename Body, typename Cleanup>
