@@ -29,6 +29,7 @@ namespace
 {
 
 constexpr long kLookAgainMs = 200;
+constexpr double kLongestWaitUs = 1e15; /* 30 years */
 constexpr int64 kPatienceUs = 3 * USECS_PER_SEC;
 
 /* The catalog's job types; anything else is SQL Server error 22992. */
@@ -392,7 +393,10 @@ CDC_FUNCTION(cdc_wait_for_capture)
 	if (!PG_ARGISNULL(1))
 	{
 		Interval *timeout = PG_GETARG_INTERVAL_P(1);
-		timeout_us = timeout->time + (timeout->day + timeout->month * 30LL) * USECS_PER_DAY;
+		/* In floating point and cut: the largest interval is longer than a bigint of microseconds. */
+		double us = static_cast<double>(timeout->time) +
+					(timeout->day + timeout->month * 30.0) * USECS_PER_DAY;
+		timeout_us = static_cast<int64>(Max(Min(us, kLongestWaitUs), -1.0));
 	}
 	if (timeout_us < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid timeout"),

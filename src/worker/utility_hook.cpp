@@ -54,6 +54,12 @@ run(PlannedStmt *statement, const char *query, bool read_only, ProcessUtilityCon
 void
 end_of_drop(XactEvent event, void *)
 {
+	if (dropping != nullptr && event == XACT_EVENT_PRE_PREPARE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot prepare a transaction that drops extension \"cdc\""),
+				 errdetail("The workers of this database would be held up until it is decided."),
+				 errhint("Drop it in a transaction of its own.")));
 	if (dropping == nullptr ||
 		(event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT))
 		return;
