@@ -191,13 +191,23 @@ sub log_since
 	return substr(slurp_file($node->logfile), $from);
 }
 
-# random_seed(): the seed of a random test, said so that a failure can be repeated (CDC_TEST_SEED).
+# random_seed(): the seed of a random test, said when it fails, so that it can be repeated (CDC_TEST_SEED).
+my $seed;
+
 sub random_seed
 {
-	my $seed = $ENV{CDC_TEST_SEED} || int(rand(1_000_000_000)) || 1;
+	$seed = $ENV{CDC_TEST_SEED} || int(rand(1_000_000_000)) || 1;
 	srand $seed;
 	note "CDC_TEST_SEED=$seed";
 	return $seed;
+}
+
+END
+{
+	my $status = $?;
+	diag "repeat with CDC_TEST_SEED=$seed"
+	  if defined $seed && ($status != 0 || !Test::More->builder->is_passing);
+	$? = $status;
 }
 
 1;
