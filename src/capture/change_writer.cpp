@@ -20,6 +20,7 @@
 #include "worker/registry.hpp"
 
 extern "C" {
+#include "access/detoast.h"
 #include "access/transam.h"
 #include "pgstat.h"
 #include "replication/origin.h"
@@ -394,6 +395,50 @@ take_layout(ChangeWriter *writer, const LayoutItem *item)
 	memcpy(layout->columns, item + 1, columns_size);
 }
 
+/*
+ * A change row is longer than its source row by its metadata, so a source row of many short values that
+ * just fits on a page has a change row that does not. The server's own error would not say whose it is.
+ */
+void
+check_row_fits(const ChangeWriter *writer, const Instance *instance, HeapTupleHeader row, uint32 length)
+{
+	/* What TOAST leaves in the row of a value that it moves out; shorter values stay. */
+	constexpr int kShortestMoved = MAXALIGN(TOAST_POINTER_SIZE);
+	TupleDesc descriptor = RelationGetDescr(instance->append->relation);
+	Datum values[MaxHeapAttributeNumber];
+	bool nulls[MaxHeapAttributeNumber];
+	HeapTupleData tuple = {};
+
+	tuple.t_len = length;
+	tuple.t_data = row;
+	heap_deform_tuple(&tuple, descriptor, values, nulls);
+	Size needed = row->t_hoff;
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+		if (nulls[i])
+			continue;
+		if (attribute->attlen == -1 && attribute->attstorage != TYPSTORAGE_PLAIN &&
+			VARSIZE_ANY(DatumGetPointer(values[i])) > kShortestMoved)
+		{
+			needed += TOAST_POINTER_SIZE;
+			continue;
+		}
+		needed = att_align_datum(needed, attribute->attalign, attribute->attlen, values[i]);
+		needed = att_addlength_datum(needed, attribute->attlen, values[i]);
+	}
+	if (needed <= MaxHeapTupleSize)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("change row of %s is too long", instance->what),
+			 errdetail("At %X/%X it needs %zu bytes, of %zu on a page: it is longer than its source row "
+					   "by its metadata.",
+					   CDC_LSN_FORMAT_ARGS(writer->commit_lsn), needed, MaxHeapTupleSize),
+			 errhint("Disable this capture instance with cdc.sp_cdc_disable_table and enable the table "
+					 "again with a captured_column_list of fewer columns.")));
+}
+
 void
 take_row(ChangeWriter *writer, RowItem *item)
 {
@@ -417,10 +462,11 @@ take_row(ChangeWriter *writer, RowItem *item)
 		return;
 	if (unlikely(!layout->checked))
 		check_columns(layout);
-	table_append_row(instance->append,
-					 reinterpret_cast<HeapTupleHeader>(reinterpret_cast<char *>(item) +
-													   kRowTupleOffset),
-					 item->tuple_length);
+	HeapTupleHeader row =
+		reinterpret_cast<HeapTupleHeader>(reinterpret_cast<char *>(item) + kRowTupleOffset);
+	if (unlikely(item->tuple_length > MaxHeapTupleSize))
+		check_row_fits(writer, instance, row, item->tuple_length);
+	table_append_row(instance->append, row, item->tuple_length);
 	writer->batch_bytes += item->tuple_length;
 	writer->batch_rows++;
 }
