@@ -51,6 +51,19 @@ COMMIT;
 CALL cdc.wait_for_capture();
 SELECT * FROM changes('src_back');
 
+-- COPY FREEZE of a table that is captured before it is filled
+BEGIN;
+CREATE TABLE frozen (id integer PRIMARY KEY, v text);
+CALL cdc.sp_cdc_enable_table('src', 'frozen', NULL);
+COPY frozen FROM stdin WITH (FREEZE);
+1	a
+2	b
+\.
+COMMIT;
+CALL cdc.wait_for_capture();
+SELECT * FROM changes('src_frozen');
+SELECT * FROM replay('src_frozen');
+
 -- Made, captured, changed and dropped in one transaction: the change rows are all that is left.
 CREATE TABLE stays (id integer PRIMARY KEY, v text);
 CALL cdc.sp_cdc_enable_table('src', 'stays', NULL);

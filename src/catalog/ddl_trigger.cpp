@@ -144,10 +144,17 @@ promise_partition(Oid partition, List *instances)
 		RowIdentifier identifier = {};
 		identifier.index =
 			get_relname_relid(NameStr(instance->index_name), get_rel_namespace(instance->source));
-		index = OidIsValid(identifier.index) ? row_identifier_index_of(identifier, partition)
-											 : InvalidOid;
-		if (!OidIsValid(index))
+		Oid own = OidIsValid(identifier.index) ? row_identifier_index_of(identifier, partition)
+											   : InvalidOid;
+		if (!OidIsValid(own))
 			return;
+		/* By different indexes: only the whole row serves both. */
+		if (OidIsValid(index) && index != own)
+		{
+			index = InvalidOid;
+			break;
+		}
+		index = own;
 	}
 
 	replica_identity_promise(partition, index);

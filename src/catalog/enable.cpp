@@ -338,6 +338,25 @@ wanted_identity(const RowIdentifier *identifier, bool full, Oid relation)
 	return index;
 }
 
+/*
+ * A relation has one replica identity. Two instances that follow the rows by different indexes can both
+ * be served by the whole row only.
+ */
+bool
+another_identifier_is_promised(const SourceTable &table, const RowIdentifier *identifier)
+{
+	ListCell *cell;
+
+	foreach (cell, capture_instances_of_source(table.oid))
+	{
+		auto *instance = static_cast<CaptureInstance *>(lfirst(cell));
+		if (!instance->before_image_full && instance->has_index &&
+			strcmp(NameStr(instance->index_name), identifier->index_name) != 0)
+			return true;
+	}
+	return false;
+}
+
 bool
 identity_must_change(const SourceTable &table, const RowIdentifier *identifier, bool full)
 {
@@ -458,7 +477,8 @@ enable_table(const EnableRequest &request)
 		create_gating_role(request.role_name);
 
 	/* The choice of the lock may have been overtaken; then, and only then, ask for more. */
-	if (identity_must_change(table, identifier, full))
+	bool whole_rows = full || another_identifier_is_promised(table, identifier);
+	if (identity_must_change(table, identifier, whole_rows))
 	{
 		ListCell *cell;
 		if (lockmode != AccessExclusiveLock)
@@ -466,7 +486,7 @@ enable_table(const EnableRequest &request)
 				LockRelationOid(lfirst_oid(cell), AccessExclusiveLock);
 		foreach (cell, table.tree)
 			replica_identity_promise(lfirst_oid(cell),
-									 wanted_identity(identifier, full, lfirst_oid(cell)));
+									 wanted_identity(identifier, whole_rows, lfirst_oid(cell)));
 	}
 
 	NewInstance instance = {
