@@ -138,6 +138,14 @@ for my $setting (
 	is($node->safe_psql($db, "SELECT (SELECT count(*) FROM cdc.public_t${n}_ct) + (SELECT count(*) FROM cdc.public_a_ct WHERE id = $n)"), '2', $setting);
 }
 
+# New sessions are kept out of the database; our processes are not.
+$node->safe_psql('postgres', "ALTER DATABASE $db ALLOW_CONNECTIONS false");
+my $kept_out = wait_for_worker($node, 'cdc capture worker', $db);
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($kept_out)");
+ok(wait_for_worker($node, 'cdc decoder', $db) && wait_for_worker($node, 'cdc capture worker', $db, $kept_out), 'capture goes on');
+$node->safe_psql('postgres', "ALTER DATABASE $db ALLOW_CONNECTIONS true");
+wait_captured($node, $db);
+
 # The job is stopped, or started, while somebody scans.
 $node->safe_psql($db, 'CALL cdc.sp_cdc_stop_job()');
 my $scan = session('CALL cdc.sp_cdc_scan(continuous => true);');

@@ -237,7 +237,9 @@ start_process(Oid database_oid, MemoryContext *memory)
 
 	*memory = AllocSetContextCreate(TopMemoryContext, "cdc worker", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(*memory);
-	BackgroundWorkerInitializeConnectionByOid(database_oid, InvalidOid, 0);
+	/* Also while new sessions are kept out: those that are there go on writing. */
+	BackgroundWorkerInitializeConnectionByOid(database_oid, InvalidOid,
+											  BGWORKER_BYPASS_ALLOWCONN);
 	worker::settings_of_our_own();
 	worker::show_database_in_process_list();
 	active = true;

@@ -485,7 +485,9 @@ cdc_capture_worker_main(Datum argument)
 
 	report_error(
 		[&] {
-			BackgroundWorkerInitializeConnectionByOid(database_oid, InvalidOid, 0);
+			/* Also while new sessions are kept out: those that are there go on writing. */
+			BackgroundWorkerInitializeConnectionByOid(database_oid, InvalidOid,
+													  BGWORKER_BYPASS_ALLOWCONN);
 			CaptureWorker *worker = static_cast<CaptureWorker *>(
 				MemoryContextAllocZero(TopMemoryContext, sizeof(CaptureWorker)));
 			worker->entry = entry;
