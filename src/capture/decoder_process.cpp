@@ -205,7 +205,7 @@ decode_loop(Decoder *decoder)
 							 "database and enable it again.")));
 		if (record == nullptr)
 		{
-			decoder->tried_up_to = wal_exhausted_at();
+			decoder->tried_up_to = wal_exhausted(context->reader);
 			send_position(decoder);
 			attend(decoder);
 			wait_for_wal(decoder);

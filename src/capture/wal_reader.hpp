@@ -24,8 +24,11 @@ XLogReaderRoutine wal_reader_routine();
 /* How far WAL can be read now. */
 XLogRecPtr wal_readable_up_to();
 
-/* How far it could be read when a read last found nothing: sleeping is right while that has not moved. */
-XLogRecPtr wal_exhausted_at();
+/*
+ * To be called when a read has found nothing: how far WAL could be read then (sleeping is right while
+ * that has not moved). Also keeps the reader's segment, see wal_reader.cpp.
+ */
+XLogRecPtr wal_exhausted(XLogReaderState *reader);
 
 /*
  * End of the last WAL record inserted so far, as decoding will report it: at a page boundary the
