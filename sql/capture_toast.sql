@@ -92,6 +92,20 @@ CALL cdc.wait_for_capture();
 SELECT dense_rank() OVER (ORDER BY "__$start_lsn") AS tx, "__$operation" AS op, encode("__$update_mask", 'hex') AS mask, id, small, length(v) AS v, length(w) AS w
 FROM cdc.src_slim_ct ORDER BY "__$start_lsn", "__$command_id", op;
 
+-- A row identifier that is out of line itself: unchanged, it is in the old row of the log only.
+CREATE TABLE slim_key (k text PRIMARY KEY, v text, pad text);
+ALTER TABLE slim_key ALTER COLUMN k SET STORAGE EXTERNAL;
+CALL cdc.sp_cdc_enable_table('src', 'slim_key', NULL, before_image => 'key');
+INSERT INTO slim_key VALUES (noise(2500, 1), 'v', noise(1500, 2));
+UPDATE slim_key SET v = 'w';
+UPDATE slim_key SET k = k || 'x';
+UPDATE slim_key SET v = 'x';
+DELETE FROM slim_key;
+VACUUM FULL slim_key;
+CALL cdc.wait_for_capture();
+SELECT "__$operation" AS op, encode("__$update_mask", 'hex') AS mask, length(k) AS k, left(k, 2500) = noise(2500, 1) AS same, v, length(pad) AS pad
+FROM cdc.src_slim_key_ct ORDER BY "__$start_lsn", "__$command_id", op;
+
 -- A row larger than the queue between decoder and writer (8 MB), and than a batch.
 INSERT INTO keyless VALUES (100, repeat(noise(1000000, 1), 12));
 UPDATE keyless SET n = 101 WHERE n = 100;

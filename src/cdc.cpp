@@ -6,6 +6,7 @@
 
 #include "base/guc.hpp"
 #include "base/shmem.hpp"
+#include "catalog/drop_guard.hpp"
 #include "catalog/truncate_guard.hpp"
 #include "worker/launcher.hpp"
 #include "worker/utility_hook.hpp"
@@ -33,6 +34,7 @@ _PG_init(void)
 	cdc::shmem_init();
 	cdc::worker::wake_init();
 	cdc::catalog::truncate_guard_init();
+	cdc::catalog::drop_guard_init();
 	cdc::worker::utility_hook_init();
 	cdc::worker::launcher_register();
 }

@@ -235,11 +235,21 @@ full_update(QueueSender *sender, Source *source, const DecodedChange &change,
  */
 void
 key_update(QueueSender *sender, Source *source, const DecodedChange &change,
-		   const SourceRow *before, const SourceRow &after)
+		   const SourceRow *before, SourceRow &after)
 {
 	TupleDesc descriptor = RelationGetDescr(change.relation);
 	int natts = descriptor->natts;
 	bool *differs = static_cast<bool *>(palloc(natts));
+	bool *unchanged = static_cast<bool *>(palloc0(natts));
+
+	/* A large value of the key that did not change: the log has it in the old row. */
+	for (int i = 0; before != nullptr && i < natts; i++)
+		if (after.missing[i] && !before->nulls[i] && !before->missing[i])
+		{
+			after.values[i] = before->values[i];
+			after.missing[i] = false;
+			unchanged[i] = true;
+		}
 
 	for (int t = 0; t < source->ntargets; t++)
 	{
@@ -249,12 +259,12 @@ key_update(QueueSender *sender, Source *source, const DecodedChange &change,
 		bool complete = !target->before_full && target->key_in_identity;
 		SourceRow key = key_only(target, natts, before != nullptr ? before : &after, &complete);
 		for (int i = 0; i < natts; i++)
-			differs[i] = !after.missing[i];
+			differs[i] = !after.missing[i] && !unchanged[i];
 		for (int k = 0; k < target->nkeys; k++)
 		{
 			int i = target->keys[k] - 1;
 			if (i >= 0)
-				differs[i] = before != nullptr &&
+				differs[i] = before != nullptr && !unchanged[i] && !after.missing[i] &&
 							 value_differs(TupleDescAttr(descriptor, i), key, after, i);
 		}
 		send_update(sender, target, change, key, after, differs,

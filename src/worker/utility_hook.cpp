@@ -16,6 +16,7 @@
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
 #include "catalog/catalog.hpp"
+#include "catalog/drop_guard.hpp"
 #include "worker/control.hpp"
 #include "worker/registry.hpp"
 #include "worker/utility_hook.hpp"
@@ -123,6 +124,17 @@ utility_hook(PlannedStmt *statement, const char *query, bool read_only,
 			dropping = entry;
 		}
 		database_remove_all();
+	}
+	if (IsA(parse_tree, DropStmt) && drops_our_extension(castNode(DropStmt, parse_tree)))
+	{
+		catalog::drop_guard_allow(true);
+		finally(
+			[&] {
+				run(statement, query, read_only, context, parameters, environment, destination,
+					completion);
+			},
+			[&] { catalog::drop_guard_allow(false); });
+		return;
 	}
 	run(statement, query, read_only, context, parameters, environment, destination, completion);
 }
