@@ -97,13 +97,14 @@ is($node->safe_psql($db, q(SELECT start_lsn IS NOT NULL FROM cdc.change_tables W
 # Somebody disables a table and does not commit; rows of it and of another wait to be written.
 $node->safe_psql($db, q(CALL cdc.sp_cdc_stop_job()));
 $node->safe_psql($db, q(INSERT INTO a VALUES (1, 'a')));
-my $open = session(q(BEGIN; CALL cdc.sp_cdc_disable_table('public', 'a', 'all'); SELECT pg_sleep(60); ROLLBACK;));
-wait_for_query(q(query LIKE '%pg_sleep(60)%' AND wait_event = 'PgSleep'));
+$node->safe_psql($db, q(CREATE TABLE gate (); BEGIN; LOCK TABLE gate; PREPARE TRANSACTION 'gate';));
+my $open = session(q(BEGIN; CALL cdc.sp_cdc_disable_table('public', 'a', 'all'); SELECT FROM gate; ROLLBACK;));
+wait_for_query(q(query LIKE '%FROM gate%' AND wait_event_type = 'Lock'));
 $node->safe_psql($db, q(INSERT INTO b VALUES (1, 'b')));
 $node->safe_psql($db, q(CALL cdc.sp_cdc_start_job()));
 wait_captured($node, $db);
 is($node->safe_psql($db, 'SELECT count(*) FROM cdc.public_b_ct'), '1', 'another table is captured meanwhile');
-$node->safe_psql($db, q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()));
+$node->safe_psql($db, q(COMMIT PREPARED 'gate'));
 $open->{run}->finish;
 wait_captured($node, $db);
 is($node->safe_psql($db, q(SELECT count(*) FROM cdc.public_a_ct WHERE id = 1)), '1', 'and so was the table itself');

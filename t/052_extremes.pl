@@ -83,7 +83,6 @@ my %work = (
 		INSERT INTO small VALUES (:p * 1000000 + 900000) ON CONFLICT (id) DO UPDATE SET n = small.n + 10;
 		INSERT INTO small SELECT :p * 1000000 + 910000 + i FROM generate_series(1, 2000) i ON CONFLICT DO NOTHING;
 		PREPARE TRANSACTION 'p:p';
-		DO 'BEGIN PERFORM pg_sleep(0.2); END';
 		COMMIT PREPARED 'p:p';));
 
 my @files;
