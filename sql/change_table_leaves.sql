@@ -1,11 +1,12 @@
 -- Leaves of a change table: made ahead of the rows, side by side without gap or overlap, whatever the step is.
 CREATE EXTENSION cdc;
-CALL cdc.sp_cdc_enable_db();
 CREATE TABLE leaves (id integer PRIMARY KEY, v text);
 ALTER SYSTEM SET cdc.partition_wal_size = '1MB';
 SELECT pg_reload_conf();
 \c -
 SHOW cdc.partition_wal_size;
+-- A new session has the setting, so the postmaster has it, and so a worker that starts now.
+CALL cdc.sp_cdc_enable_db();
 CALL cdc.sp_cdc_enable_table('public', 'leaves', NULL);
 
 -- 12 kB that do not compress.
@@ -34,11 +35,17 @@ SELECT max(upper) > (SELECT max("__$start_lsn") FROM cdc.public_leaves_ct) AND
 -- Wider, and narrower again: what exists stays.
 ALTER SYSTEM SET cdc.partition_wal_size = '4MB';
 SELECT pg_reload_conf();
+\c -
+CALL cdc.sp_cdc_stop_job();
+CALL cdc.sp_cdc_start_job();
 DO $$ BEGIN FOR i IN 301..1000 LOOP INSERT INTO leaves VALUES (i, wide(i)); COMMIT; END LOOP; END $$;
 CALL cdc.wait_for_capture();
 SELECT max(upper - lower) AS widest FROM bounds;
 ALTER SYSTEM SET cdc.partition_wal_size = '3MB';
 SELECT pg_reload_conf();
+\c -
+CALL cdc.sp_cdc_stop_job();
+CALL cdc.sp_cdc_start_job();
 DO $$ BEGIN FOR i IN 1001..1500 LOOP INSERT INTO leaves VALUES (i, wide(i)); COMMIT; END LOOP; END $$;
 CALL cdc.wait_for_capture();
 SELECT * FROM judged;
