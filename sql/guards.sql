@@ -47,6 +47,14 @@ ALTER TABLE free SET UNLOGGED;
 ALTER TABLE refuses ADD COLUMN v text, SET UNLOGGED;
 SELECT relname, relpersistence FROM pg_class WHERE relname IN ('refuses', 'leaf', 'free') ORDER BY 1;
 
+-- a captured table that a superuser moves among ours is captured on
+ALTER TABLE records SET SCHEMA cdc;
+INSERT INTO cdc.records VALUES (3);
+ALTER TABLE cdc.records SET SCHEMA public;
+CALL cdc.wait_for_capture();
+SELECT "__$operation", id FROM cdc.fn_cdc_get_all_changes_public_records(
+	cdc.fn_cdc_get_min_lsn('public_records'), cdc.fn_cdc_get_max_lsn(), 'all') WHERE id = 3;
+
 -- no longer captured: both pass
 CALL cdc.sp_cdc_disable_table('public', 'refuses', 'all');
 TRUNCATE refuses;

@@ -255,10 +255,11 @@ build_source(Source *source, Relation relation)
 	if (!OidIsValid(schema) || !OidIsValid(historic_relation(schema, "change_tables")))
 		return;
 
-	if (RelationGetNamespace(relation) == schema)
+	/* Other tables of ours have no instance; one that somebody has moved here may have. */
+	if (RelationGetNamespace(relation) == schema &&
+		strcmp(RelationGetRelationName(relation), "_ddl_queue") == 0)
 	{
-		if (strcmp(RelationGetRelationName(relation), "_ddl_queue") == 0)
-			source->kind = SourceKind::DdlQueue;
+		source->kind = SourceKind::DdlQueue;
 		return;
 	}
 
