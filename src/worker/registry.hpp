@@ -26,7 +26,10 @@ DatabaseEntry *registry_find(Oid database_oid);
 /* The entry of a database, assigned when there was none; NULL when all are taken. */
 DatabaseEntry *registry_assign(Oid database_oid);
 
-/* Frees the entry when nothing runs, nothing is asked and no slot is there any more. */
+/*
+ * Frees the entry when nothing runs, nothing is asked, and nobody was given it lately (who was, may be about
+ * to use it). The caller has seen that there is no slot.
+ */
 void registry_release_unused(DatabaseEntry *entry);
 
 /* Sets the latch of the launcher, the writer or the decoder, whoever is there. */
