@@ -61,7 +61,9 @@ extern "C" {
 #define CDC_LSN_FORMAT_ARGS(lsn) static_cast<uint32>((lsn) >> 32), static_cast<uint32>(lsn)
 
 /* SQL-callable functions: C linkage, and visible although the library hides its symbols. */
-#define CDC_FUNCTION(name) \
-	extern "C" PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
-	extern "C" { PG_FUNCTION_INFO_V1(name); } \
+#define CDC_FUNCTION(name)                                                                         \
+	extern "C" PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                           \
+	extern "C" {                                                                                   \
+	PG_FUNCTION_INFO_V1(name);                                                                     \
+	}                                                                                              \
 	extern "C" Datum name(PG_FUNCTION_ARGS)

@@ -126,7 +126,7 @@ compat_lock_held_by_me(const LOCKTAG *tag, LOCKMODE lockmode)
 #if PG_VERSION_NUM < 170000
 #define CDC_REPLICATION_SLOT_CREATE(name) ReplicationSlotCreate(name, true, RS_EPHEMERAL, false)
 #else
-#define CDC_REPLICATION_SLOT_CREATE(name) \
+#define CDC_REPLICATION_SLOT_CREATE(name)                                                          \
 	ReplicationSlotCreate(name, true, RS_EPHEMERAL, false, true, false)
 #endif
 
@@ -134,11 +134,11 @@ compat_lock_held_by_me(const LOCKTAG *tag, LOCKMODE lockmode)
 #if PG_VERSION_NUM < 160000
 #define CDC_HEAP_UPDATE(relation, tid, tuple) simple_heap_update(relation, tid, tuple)
 #else
-#define CDC_HEAP_UPDATE(relation, tid, tuple) \
-	do \
-	{ \
-		TU_UpdateIndexes update_indexes; \
-		simple_heap_update(relation, tid, tuple, &update_indexes); \
+#define CDC_HEAP_UPDATE(relation, tid, tuple)                                                      \
+	do                                                                                             \
+	{                                                                                              \
+		TU_UpdateIndexes update_indexes;                                                           \
+		simple_heap_update(relation, tid, tuple, &update_indexes);                                 \
 	} while (0)
 #endif
 
@@ -155,7 +155,7 @@ compat_transaction_has_ended(TransactionId xid)
 
 /* From 17 on index access methods keep pins between insertions. */
 #if PG_VERSION_NUM < 170000
-#define CDC_INDEX_INSERT_CLEANUP(relation, info) ((void) 0)
+#define CDC_INDEX_INSERT_CLEANUP(relation, info) ((void)0)
 #else
 #define CDC_INDEX_INSERT_CLEANUP(relation, info) index_insert_cleanup(relation, info)
 #endif

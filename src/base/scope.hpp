@@ -148,7 +148,8 @@ in_subtransaction(Body body, OnError on_error)
 
 	if (failure == nullptr)
 		return true;
-	if (failure->sqlerrcode == ERRCODE_QUERY_CANCELED || failure->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+	if (failure->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		failure->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
 		ReThrowError(failure);
 	on_error(*failure);
 	FreeErrorData(failure);

@@ -91,13 +91,13 @@ SharedState *
 shmem_require()
 {
 	if (shared_state == nullptr)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cdc is not preloaded"),
-				 errdetail("shared_preload_libraries is \"%s\", without \"cdc\": no worker can run.",
-						   shared_preload_libraries_string ? shared_preload_libraries_string : ""),
-				 errhint("Add cdc to shared_preload_libraries in postgresql.conf, for example "
-						 "shared_preload_libraries = 'cdc', and restart the server.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("cdc is not preloaded"),
+			 errdetail("shared_preload_libraries is \"%s\", without \"cdc\": no worker can run.",
+					   shared_preload_libraries_string ? shared_preload_libraries_string : ""),
+			 errhint("Add cdc to shared_preload_libraries in postgresql.conf, for example "
+					 "shared_preload_libraries = 'cdc', and restart the server.")));
 	return shared_state;
 }
 

@@ -37,12 +37,12 @@ enum class WorkerMode : uint8
 /* What a database's capture worker is doing, as pg_stat_cdc shows it. */
 enum class CaptureState : uint8
 {
-	Stopped,	  /* job stopped, or nothing to do */
-	Starting,	  /* requested or registered, not yet attached */
-	CatchingUp,	  /* reading WAL that is already there */
-	Streaming,	  /* caught up, waiting for commits */
-	Failed,		  /* ended with an error, will be restarted after the back-off */
-	NeedsAction,  /* cannot go on without the administrator (a gap) */
+	Stopped,	 /* job stopped, or nothing to do */
+	Starting,	 /* requested or registered, not yet attached */
+	CatchingUp,	 /* reading WAL that is already there */
+	Streaming,	 /* caught up, waiting for commits */
+	Failed,		 /* ended with an error, will be restarted after the back-off */
+	NeedsAction, /* cannot go on without the administrator (a gap) */
 };
 
 constexpr int kErrorMessageBytes = 512;

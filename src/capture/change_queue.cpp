@@ -26,8 +26,7 @@ queue_flush(QueueSender *sender)
 		return;
 
 	/* Waits while the ring is full: this is the back-pressure that bounds memory. */
-	shm_mq_result result =
-		shm_mq_send(sender->handle, sender->used, sender->buffer, false, true);
+	shm_mq_result result = shm_mq_send(sender->handle, sender->used, sender->buffer, false, true);
 	if (result != SHM_MQ_SUCCESS)
 	{
 		/* The writer has ended, and said why; there is nobody left to decode for. */

@@ -102,7 +102,7 @@ struct CommitItem
 	ItemHeader header;
 	XLogRecPtr commit_lsn;
 	XLogRecPtr end_lsn;
-	XLogRecPtr begin_lsn;	 /* the transaction's first WAL record */
+	XLogRecPtr begin_lsn; /* the transaction's first WAL record */
 	TimestampTz commit_time;
 	TimestampTz begin_time; /* estimate: newest commit decoded before begin_lsn */
 	TransactionId xid;
@@ -122,11 +122,12 @@ struct Channel
 {
 	/* set by the writer before the decoder starts */
 	Oid database_oid;
-	int entry_index;	  /* in SharedState::entries */
+	int entry_index; /* in SharedState::entries */
 	int writer_pid;
 	NameData slot_name;
-	XLogRecPtr start_lsn; /* the writer's progress: transactions that end at or before are skipped */
-	RepOriginId origin;	  /* the writer's own, dropped by the decoder at the first test */
+	XLogRecPtr
+		start_lsn;		/* the writer's progress: transactions that end at or before are skipped */
+	RepOriginId origin; /* the writer's own, dropped by the decoder at the first test */
 
 	/* set by the writer after each commit of its own */
 	slock_t mutex;

@@ -50,9 +50,9 @@ struct Instance
 {
 	int32 instance_id;
 	Oid change_table;
-	bool discarded;		 /* today's catalog does not have it any more */
-	char what[128];		 /* for messages */
-	LeafRange range;	 /* of the leaf in use */
+	bool discarded;	 /* today's catalog does not have it any more */
+	char what[128];	 /* for messages */
+	LeafRange range; /* of the leaf in use */
 	BlockNumber summarized;
 	TableAppend *append; /* open in the current batch, or NULL */
 };
@@ -100,8 +100,8 @@ struct ChangeWriter
 	XLogRecPtr commit_lsn;
 	TransactionId xid;
 	bool is_visible; /* the source transaction, to us: known, not guessed */
-	List *events; /* Event *, of the current source transaction, in batch_context */
-	List *drops;  /* Oid of change tables to drop, in memory */
+	List *events;	 /* Event *, of the current source transaction, in batch_context */
+	List *drops;	 /* Oid of change tables to drop, in memory */
 
 	PositionItem position; /* the newest, if position.end_lsn is valid */
 	TimestampTz last_activity;
@@ -183,7 +183,8 @@ commit_batch(ChangeWriter *writer)
 
 	DatabaseEntry *entry = writer->entry;
 	pg_atomic_write_u64(&entry->rows, pg_atomic_read_u64(&entry->rows) + writer->batch_rows);
-	pg_atomic_write_u64(&entry->changes, pg_atomic_read_u64(&entry->changes) + writer->batch_changes);
+	pg_atomic_write_u64(&entry->changes,
+						pg_atomic_read_u64(&entry->changes) + writer->batch_changes);
 	writer->batch_rows = 0;
 	writer->batch_changes = 0;
 	worker::registry_note_success(entry);
@@ -216,28 +217,29 @@ check_columns(Layout *layout)
 						instance->what),
 				 errdetail("It has %d columns, expected %d.", descriptor->natts,
 						   layout->ncolumns + catalog::kChangeMetadataColumns),
-				 errhint("Disable the capture instance with cdc.sp_cdc_disable_table and enable the "
-						 "table again.")));
+				 errhint(
+					 "Disable the capture instance with cdc.sp_cdc_disable_table and enable the "
+					 "table again.")));
 	for (int i = 0; i < layout->ncolumns; i++)
 	{
-		Form_pg_attribute attribute =
-			TupleDescAttr(descriptor, catalog::kChangeLeadingColumns + i);
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, catalog::kChangeLeadingColumns + i);
 		LayoutColumn *column = &layout->columns[i];
 		if (column->source_attnum == 0)
 			continue; /* dropped in the source: always NULL, which any type can hold */
 		if (!attribute->attisdropped && attribute->atttypid == column->type &&
 			attribute->atttypmod == column->typmod)
 			continue;
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("type of captured column \"%s\" of %s has changed in the source table",
-						NameStr(attribute->attname), instance->what),
-				 errdetail("Changes now have type %s, the change table has %s. Capture stands before "
-						   "the first such change; nothing is lost.",
-						   format_type_with_typemod(column->type, column->typmod),
-						   format_type_with_typemod(attribute->atttypid, attribute->atttypmod)),
-				 errhint("Read what is there, then CALL cdc.sp_cdc_disable_table for this instance and "
-						 "enable the table again.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("type of captured column \"%s\" of %s has changed in the source table",
+					NameStr(attribute->attname), instance->what),
+			 errdetail("Changes now have type %s, the change table has %s. Capture stands before "
+					   "the first such change; nothing is lost.",
+					   format_type_with_typemod(column->type, column->typmod),
+					   format_type_with_typemod(attribute->atttypid, attribute->atttypmod)),
+			 errhint("Read what is there, then CALL cdc.sp_cdc_disable_table for this instance and "
+					 "enable the table again.")));
 	}
 	layout->checked = true;
 }
@@ -313,8 +315,8 @@ wait_until_visible(ChangeWriter *writer)
 {
 	while (!writer->is_visible && !compat_transaction_has_ended(writer->xid))
 	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kVisibleNapMs,
-						 PG_WAIT_EXTENSION);
+		(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kVisibleNapMs,
+						PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (writer->entry->stop_requested)
@@ -374,9 +376,9 @@ layout_slot(ChangeWriter *writer, uint32 number)
 	{
 		writer->layouts_size = Max(16, writer->layouts_size * 2);
 		Size size = sizeof(Layout) * writer->layouts_size;
-		writer->layouts = static_cast<Layout *>(
-			writer->layouts != nullptr ? repalloc(writer->layouts, size)
-									   : MemoryContextAlloc(writer->memory, size));
+		writer->layouts = static_cast<Layout *>(writer->layouts != nullptr
+													? repalloc(writer->layouts, size)
+													: MemoryContextAlloc(writer->memory, size));
 	}
 	return &writer->layouts[writer->nlayouts++];
 }
@@ -400,7 +402,8 @@ take_layout(ChangeWriter *writer, const LayoutItem *item)
  * just fits on a page has a change row that does not. The server's own error would not say whose it is.
  */
 void
-check_row_fits(const ChangeWriter *writer, const Instance *instance, HeapTupleHeader row, uint32 length)
+check_row_fits(const ChangeWriter *writer, const Instance *instance, HeapTupleHeader row,
+			   uint32 length)
 {
 	/* What TOAST leaves in the row of a value that it moves out; shorter values stay. */
 	constexpr int kShortestMoved = MAXALIGN(TOAST_POINTER_SIZE);
@@ -432,11 +435,13 @@ check_row_fits(const ChangeWriter *writer, const Instance *instance, HeapTupleHe
 	ereport(ERROR,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 			 errmsg("change row of %s is too long", instance->what),
-			 errdetail("At %X/%X it needs %zu bytes, of %zu on a page: it is longer than its source row "
-					   "by its metadata.",
-					   CDC_LSN_FORMAT_ARGS(writer->commit_lsn), needed, MaxHeapTupleSize),
-			 errhint("Disable this capture instance with cdc.sp_cdc_disable_table and enable the table "
-					 "again with a captured_column_list of fewer columns.")));
+			 errdetail(
+				 "At %X/%X it needs %zu bytes, of %zu on a page: it is longer than its source row "
+				 "by its metadata.",
+				 CDC_LSN_FORMAT_ARGS(writer->commit_lsn), needed, MaxHeapTupleSize),
+			 errhint(
+				 "Disable this capture instance with cdc.sp_cdc_disable_table and enable the table "
+				 "again with a captured_column_list of fewer columns.")));
 }
 
 void
@@ -449,14 +454,15 @@ take_row(ChangeWriter *writer, RowItem *item)
 	if (instance->discarded)
 		return;
 	if (unlikely(item->header.flags & kRowBeforeImageMissing))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("before image of a change is missing for %s", instance->what),
-				 errdetail("At %X/%X the source table's replica identity was weaker than the instance "
-						   "was promised, so the log does not hold the old row.",
-						   CDC_LSN_FORMAT_ARGS(writer->commit_lsn)),
-				 errhint("Disable this capture instance with cdc.sp_cdc_disable_table and enable the "
-						 "table again: that sets the replica identity.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("before image of a change is missing for %s", instance->what),
+			 errdetail("At %X/%X the source table's replica identity was weaker than the instance "
+					   "was promised, so the log does not hold the old row.",
+					   CDC_LSN_FORMAT_ARGS(writer->commit_lsn)),
+			 errhint("Disable this capture instance with cdc.sp_cdc_disable_table and enable the "
+					 "table again: that sets the replica identity.")));
 	open_instance(writer, instance);
 	if (unlikely(instance->discarded))
 		return;
@@ -498,8 +504,7 @@ append_mapping(ChangeWriter *writer, XLogRecPtr start_lsn, TimestampTz begin_tim
 	nulls[catalog::kMapTranBeginLsn - 1] = XLogRecPtrIsInvalid(begin_lsn);
 	values[catalog::kMapFirstOrdinal - 1] = Int64GetDatum(writer->progress.next_ordinal);
 	values[catalog::kMapChangeCount - 1] = Int64GetDatum(nchanges);
-	HeapTuple tuple =
-		heap_form_tuple(RelationGetDescr(writer->mapping->relation), values, nulls);
+	HeapTuple tuple = heap_form_tuple(RelationGetDescr(writer->mapping->relation), values, nulls);
 	table_append_row(writer->mapping, tuple->t_data, tuple->t_len);
 
 	writer->progress.next_ordinal += nchanges;
@@ -533,8 +538,7 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 	foreach (cell, writer->events)
 	{
 		Event *event = static_cast<Event *>(lfirst(cell));
-		EventEffect effect =
-			ddl_event_apply(event, item->commit_lsn, item->commit_time);
+		EventEffect effect = ddl_event_apply(event, item->commit_lsn, item->commit_time);
 		wants_mapping = wants_mapping || effect.wants_mapping;
 		empties_mapping = empties_mapping || effect.last_instance_gone;
 		if (effect.instance_gone)
@@ -717,8 +721,7 @@ change_writer_save_position(ChangeWriter *writer, uint64 bytes)
 	if (writer->in_transaction || writer->position.end_lsn <= writer->saved_position + bytes)
 		return;
 	begin_batch(writer);
-	writer->progress.captured_lsn =
-		Max(writer->progress.captured_lsn, writer->position.end_lsn);
+	writer->progress.captured_lsn = Max(writer->progress.captured_lsn, writer->position.end_lsn);
 	change_writer_commit(writer);
 }
 

@@ -33,8 +33,7 @@ const catalog::Progress &change_writer_progress(const ChangeWriter *writer);
  * batches. Stops after the source commit that brings *budget, counted in source transactions, to 0.
  * Returns how far it came; the rest is for a later call, and the chunk must stay until then.
  */
-Size change_writer_take(ChangeWriter *writer, char *chunk, Size length, Size offset,
-						int64 *budget);
+Size change_writer_take(ChangeWriter *writer, char *chunk, Size length, Size offset, int64 *budget);
 
 /* Commit LSN of the source transaction that is being taken; invalid between two. */
 XLogRecPtr change_writer_transaction(const ChangeWriter *writer);

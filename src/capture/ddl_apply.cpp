@@ -109,8 +109,8 @@ ddl_instance_name(int32 instance_id)
 
 	rows_scan("change_tables", "change_tables_instance_id_key", {&key, 1}, AccessShareLock,
 			  [&](Relation relation, HeapTuple tuple) {
-				  name = pstrdup(NameStr(*DatumGetName(
-					  row_deform<kCtColumns>(relation, tuple)[kCtCaptureInstance])));
+				  name = pstrdup(NameStr(
+					  *DatumGetName(row_deform<kCtColumns>(relation, tuple)[kCtCaptureInstance])));
 			  });
 	return name;
 }

@@ -199,8 +199,9 @@ decode_loop(Decoder *decoder)
 		XLogRecord *record = XLogReadRecord(context->reader, &message);
 		if (message != nullptr)
 			ereport(ERROR,
-					(errcode_for_file_access(), errmsg("could not read WAL at %X/%X: %s",
-						CDC_LSN_FORMAT_ARGS(context->reader->EndRecPtr), message),
+					(errcode_for_file_access(),
+					 errmsg("could not read WAL at %X/%X: %s",
+							CDC_LSN_FORMAT_ARGS(context->reader->EndRecPtr), message),
 					 errhint("If the WAL segment is gone, changes were lost: disable CDC for the "
 							 "database and enable it again.")));
 		if (record == nullptr)
@@ -238,8 +239,7 @@ start_process(Oid database_oid, MemoryContext *memory)
 	*memory = AllocSetContextCreate(TopMemoryContext, "cdc worker", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(*memory);
 	/* Also while new sessions are kept out: those that are there go on writing. */
-	BackgroundWorkerInitializeConnectionByOid(database_oid, InvalidOid,
-											  BGWORKER_BYPASS_ALLOWCONN);
+	BackgroundWorkerInitializeConnectionByOid(database_oid, InvalidOid, BGWORKER_BYPASS_ALLOWCONN);
 	worker::settings_of_our_own();
 	worker::show_database_in_process_list();
 	active = true;
@@ -249,7 +249,8 @@ start_process(Oid database_oid, MemoryContext *memory)
 void
 run_decoder(dsm_segment *segment, Channel *channel, DatabaseEntry *entry, MemoryContext memory)
 {
-	shm_mq *ring = reinterpret_cast<shm_mq *>(reinterpret_cast<char *>(channel) + kChannelRingOffset);
+	shm_mq *ring =
+		reinterpret_cast<shm_mq *>(reinterpret_cast<char *>(channel) + kChannelRingOffset);
 	shm_mq_set_sender(ring, MyProc);
 
 	Decoder *decoder = static_cast<Decoder *>(palloc0(sizeof(Decoder)));
@@ -269,13 +270,12 @@ run_decoder(dsm_segment *segment, Channel *channel, DatabaseEntry *entry, Memory
 	 */
 	if (MyReplicationSlot->data.confirmed_flush > channel->start_lsn ||
 		strcmp(NameStr(MyReplicationSlot->data.plugin), "cdc") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("replication slot \"%s\" was changed while capture started",
-						NameStr(channel->slot_name)),
-				 errdetail("It is at %X/%X, changes are captured up to %X/%X.",
-						   CDC_LSN_FORMAT_ARGS(MyReplicationSlot->data.confirmed_flush),
-						   CDC_LSN_FORMAT_ARGS(channel->start_lsn))));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("replication slot \"%s\" was changed while capture started",
+							   NameStr(channel->slot_name)),
+						errdetail("It is at %X/%X, changes are captured up to %X/%X.",
+								  CDC_LSN_FORMAT_ARGS(MyReplicationSlot->data.confirmed_flush),
+								  CDC_LSN_FORMAT_ARGS(channel->start_lsn))));
 
 	/*
 	 * Transactions whose commit record lies before the writer's progress are skipped by the
@@ -283,8 +283,8 @@ run_decoder(dsm_segment *segment, Channel *channel, DatabaseEntry *entry, Memory
 	 * before progress" are the same, and one that starts exactly there is delivered.
 	 */
 	XLogReaderRoutine routine = wal_reader_routine();
-	decoder->context = CreateDecodingContext(channel->start_lsn, NIL, false, &routine, nullptr,
-											 nullptr, nullptr);
+	decoder->context =
+		CreateDecodingContext(channel->start_lsn, NIL, false, &routine, nullptr, nullptr, nullptr);
 	pg_atomic_write_u64(&entry->confirmed_lsn, MyReplicationSlot->data.confirmed_flush);
 	transaction_stream_init(decoder->sender, channel->origin, memory);
 
@@ -309,8 +309,8 @@ find_start_point(LogicalDecodingContext *context, MemoryContext memory, Resource
 		{
 			/* The record we wait for may be written already, and nobody else in a hurry to flush it. */
 			wal_flush_inserted();
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
-							 PG_WAIT_EXTENSION);
+			(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
+							PG_WAIT_EXTENSION);
 			ResetLatch(MyLatch);
 			continue;
 		}
@@ -331,8 +331,9 @@ create_slot(const char *slot_name, MemoryContext memory)
 	CDC_REPLICATION_SLOT_CREATE(slot_name);
 
 	XLogReaderRoutine routine = wal_reader_routine();
-	LogicalDecodingContext *context = CreateInitDecodingContext(
-		"cdc", NIL, false, InvalidXLogRecPtr, &routine, nullptr, nullptr, nullptr);
+	LogicalDecodingContext *context =
+		CreateInitDecodingContext("cdc", NIL, false, InvalidXLogRecPtr, &routine, nullptr, nullptr,
+								  nullptr);
 	find_start_point(context, memory, CurrentResourceOwner);
 	XLogRecPtr start = MyReplicationSlot->data.confirmed_flush;
 	FreeDecodingContext(context);
@@ -354,12 +355,11 @@ enable_database(Oid database_oid, MemoryContext memory)
 	if (ReplicationSlot *slot = SearchNamedReplicationSlot(NameStr(slot_name), true))
 	{
 		if (strcmp(NameStr(slot->data.plugin), "cdc") != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_OBJECT),
-					 errmsg("replication slot \"%s\" exists already", NameStr(slot_name)),
-					 errdetail("It is not of plugin \"cdc\", so somebody else has made it."),
-					 errhint("SELECT pg_drop_replication_slot('%s'), if nobody needs it.",
-							 NameStr(slot_name))));
+			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+							errmsg("replication slot \"%s\" exists already", NameStr(slot_name)),
+							errdetail("It is not of plugin \"cdc\", so somebody else has made it."),
+							errhint("SELECT pg_drop_replication_slot('%s'), if nobody needs it.",
+									NameStr(slot_name))));
 		ReplicationSlotDrop(NameStr(slot_name), true);
 	}
 	XLogRecPtr start = create_slot(NameStr(slot_name), memory);

@@ -28,12 +28,14 @@ void
 startup(LogicalDecodingContext *, OutputPluginOptions *options, bool)
 {
 	if (!decoder_process_active())
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("output plugin \"cdc\" can only be used by the cdc extension's own decoder"),
-				 errdetail("Its slots are read inside the server, never by clients."),
-				 errhint("Read changes with the functions cdc.fn_cdc_get_all_changes_<capture_instance>, "
-						 "or create a slot with another plugin.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("output plugin \"cdc\" can only be used by the cdc extension's own decoder"),
+			 errdetail("Its slots are read inside the server, never by clients."),
+			 errhint(
+				 "Read changes with the functions cdc.fn_cdc_get_all_changes_<capture_instance>, "
+				 "or create a slot with another plugin.")));
 	options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
 	options->receive_rewrites = false;
 }

@@ -140,8 +140,7 @@ send_row(QueueSender *sender, Target *target, const DecodedChange &change, Opera
 	nulls[natts - 1] = false;
 
 	Size header_length = MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(natts));
-	Size tuple_length =
-		header_length + heap_compute_data_size(target->descriptor, values, nulls);
+	Size tuple_length = header_length + heap_compute_data_size(target->descriptor, values, nulls);
 	RowItem *item = reinterpret_cast<RowItem *>(
 		queue_reserve(sender, ItemKind::Row, kRowTupleOffset + tuple_length));
 	item->header.flags = flags;

@@ -85,14 +85,14 @@ leaf_attribute(Relation relation, Relation root, AttrNumber root_attnum)
 /* Calls visit(tuple, descriptor) for rows of a catalog table whose column `attnum` is `value`. */
 template <typename Visit>
 void
-scan_catalog(Oid schema, const char *table_name, const char *index_name, AttrNumber attnum, Oid value,
-			 Visit visit)
+scan_catalog(Oid schema, const char *table_name, const char *index_name, AttrNumber attnum,
+			 Oid value, Visit visit)
 {
 	Relation table = table_open(historic_relation(schema, table_name), AccessShareLock);
 	ScanKeyData key;
 	ScanKeyInit(&key, attnum, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(value));
-	SysScanDesc scan = systable_beginscan(table, historic_relation(schema, index_name), true, nullptr,
-										  1, &key);
+	SysScanDesc scan =
+		systable_beginscan(table, historic_relation(schema, index_name), true, nullptr, 1, &key);
 	while (HeapTuple tuple = systable_getnext(scan))
 		visit(tuple, RelationGetDescr(table));
 	systable_endscan(scan);
@@ -120,7 +120,8 @@ void
 load_target(Target *target, Relation relation, Relation root, Oid schema)
 {
 	constexpr int kMaxColumns = MaxHeapAttributeNumber;
-	AttrNumber *columns = static_cast<AttrNumber *>(palloc0(sizeof(AttrNumber) * (kMaxColumns + 1)));
+	AttrNumber *columns =
+		static_cast<AttrNumber *>(palloc0(sizeof(AttrNumber) * (kMaxColumns + 1)));
 
 	scan_catalog(schema, "captured_columns", "captured_columns_pkey", catalog::kCcObjectId,
 				 target->change_table, [&](HeapTuple tuple, TupleDesc descriptor) {
@@ -141,9 +142,10 @@ load_target(Target *target, Relation relation, Relation root, Oid schema)
 	scan_catalog(schema, "index_columns", "index_columns_pkey", catalog::kIcObjectId,
 				 target->change_table, [&](HeapTuple tuple, TupleDesc descriptor) {
 					 if (target->nkeys < INDEX_MAX_KEYS)
-						 target->keys[target->nkeys++] = leaf_attribute(
-							 relation, root,
-							 catalog_value<int32>(tuple, descriptor, catalog::kIcColumnId));
+						 target->keys[target->nkeys++] =
+							 leaf_attribute(relation, root,
+											catalog_value<int32>(tuple, descriptor,
+																 catalog::kIcColumnId));
 				 });
 
 	/* Only asked where the log may lack the old row; FULL has no identity index. */
@@ -199,7 +201,8 @@ add_targets(Source *source, Relation relation, Oid source_oid, Oid schema)
 
 	memset(found, 0, sizeof(found));
 	scan_catalog(schema, "change_tables", "change_tables_source_object_id_idx",
-				 catalog::kCtSourceObjectId, source_oid, [&](HeapTuple tuple, TupleDesc descriptor) {
+				 catalog::kCtSourceObjectId, source_oid,
+				 [&](HeapTuple tuple, TupleDesc descriptor) {
 					 if (nfound == kMaxTargets)
 						 elog(ERROR, "more than %d capture instances for one table", kMaxTargets);
 					 Target &target = found[nfound++];
@@ -323,7 +326,7 @@ source_map_trim()
 		give_layouts_back(source);
 		if (source->context != nullptr)
 			MemoryContextDelete(source->context);
-		(void) hash_search(sources, &source->relid, HASH_REMOVE, nullptr);
+		(void)hash_search(sources, &source->relid, HASH_REMOVE, nullptr);
 	}
 	trim_at = hash_get_num_entries(sources) + kUntrackedKept;
 }

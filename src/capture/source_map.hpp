@@ -21,19 +21,19 @@ namespace cdc::capture
 /* One capture instance fed by a relation. */
 struct Target
 {
-	uint32 layout;		 /* 0: not announced to the writer yet */
+	uint32 layout; /* 0: not announced to the writer yet */
 	int32 instance_id;
 	Oid change_table;
-	int ncolumns;		 /* captured columns */
-	int natts;			 /* columns of a change row */
-	AttrNumber *source;	 /* per captured column: attribute of the decoded relation; 0: none, NULL */
-	bool before_full;	 /* before images were promised complete (REPLICA IDENTITY FULL) */
+	int ncolumns;		/* captured columns */
+	int natts;			/* columns of a change row */
+	AttrNumber *source; /* per captured column: attribute of the decoded relation; 0: none, NULL */
+	bool before_full;	/* before images were promised complete (REPLICA IDENTITY FULL) */
 	int nkeys;
-	AttrNumber *keys;	 /* row identifier: attributes of the decoded relation; 0: dropped */
+	AttrNumber *keys;	  /* row identifier: attributes of the decoded relation; 0: dropped */
 	bool key_in_identity; /* the row identifier is part of the replica identity */
 	TupleDesc descriptor; /* of a change row; types of the captured columns as decoded now */
-	char *mask_all;		 /* bytea with all defined bits */
-	char *mask;			 /* bytea of the same size, built for each update */
+	char *mask_all;		  /* bytea with all defined bits */
+	char *mask;			  /* bytea of the same size, built for each update */
 	int mask_bytes;
 };
 

@@ -157,14 +157,16 @@ table_append_open(Oid relation_oid, int nindexes, const char *what)
 
 	const char *found = decoration(relation, nindexes);
 	if (found != nullptr)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" of %s has been changed",
-						get_namespace_name(RelationGetNamespace(relation)),
-						RelationGetRelationName(relation), what),
-				 errdetail("It has got %s; the capture worker runs as superuser and runs nobody else's code.",
-						   found),
-				 errhint("Undo the change; capture goes on by itself. Nothing is lost meanwhile.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s.%s\" of %s has been changed",
+					get_namespace_name(RelationGetNamespace(relation)),
+					RelationGetRelationName(relation), what),
+			 errdetail(
+				 "It has got %s; the capture worker runs as superuser and runs nobody else's code.",
+				 found),
+			 errhint("Undo the change; capture goes on by itself. Nothing is lost meanwhile.")));
 
 	TableAppend *append = static_cast<TableAppend *>(palloc0(sizeof(TableAppend)));
 	append->relation = relation;

@@ -34,10 +34,10 @@ struct Stream
 	RepOriginId origin;
 	MemoryContext change_context; /* reset after each change */
 	ReorderBufferTXN *txn;
-	bool begun;				/* a Begin item was sent for txn */
-	int32 command_id;		/* of the last captured change */
-	XLogRecPtr record_lsn;	/* WAL record of the last change ... */
-	uint32 record_index;	/* ... and its place among that record's changes */
+	bool begun;			   /* a Begin item was sent for txn */
+	int32 command_id;	   /* of the last captured change */
+	XLogRecPtr record_lsn; /* WAL record of the last change ... */
+	uint32 record_index;   /* ... and its place among that record's changes */
 	uint64 transactions;
 	uint64 ncommits;
 	RecentCommit commits[kRecentCommits];
@@ -109,9 +109,8 @@ send_event(Relation relation, ReorderBufferChange *change)
 					  values, nulls);
 
 	/* A long text arrives out of line, in the reorder buffer's memory. */
-	text *command = nulls[catalog::kDqCommand - 1]
-						? nullptr
-						: DatumGetTextPP(values[catalog::kDqCommand - 1]);
+	text *command =
+		nulls[catalog::kDqCommand - 1] ? nullptr : DatumGetTextPP(values[catalog::kDqCommand - 1]);
 	Size command_length = command != nullptr ? VARSIZE_ANY_EXHDR(command) : 0;
 	send_event_item(DatumGetChar(values[catalog::kDqKind - 1]),
 					DatumGetInt32(values[catalog::kDqInstanceId - 1]),

@@ -35,13 +35,16 @@ hook(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg
 	if (access != OAT_DROP || class_id != ExtensionRelationId || is_allowed ||
 		object_id != cdc_extension_oid())
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-			 errmsg("cannot drop extension \"cdc\" as a side effect"),
-			 errdetail("What is to be dropped is used by a captured column, or belongs to cdc itself; all "
-					   "captured changes of this database would go with it."),
-			 errhint("CALL cdc.sp_cdc_disable_table(...) for the tables that use it and wait until capture "
-					 "has come to it, CALL cdc.wait_for_capture(). To drop everything: DROP EXTENSION cdc.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+		 errmsg("cannot drop extension \"cdc\" as a side effect"),
+		 errdetail(
+			 "What is to be dropped is used by a captured column, or belongs to cdc itself; all "
+			 "captured changes of this database would go with it."),
+		 errhint(
+			 "CALL cdc.sp_cdc_disable_table(...) for the tables that use it and wait until capture "
+			 "has come to it, CALL cdc.wait_for_capture(). To drop everything: DROP EXTENSION cdc.")));
 }
 
 } // namespace

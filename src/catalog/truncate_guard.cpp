@@ -40,9 +40,11 @@ refuse_if_captured(Oid relation, Oid source)
 			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot truncate table \"%s\" because it is captured", get_rel_name(relation)),
-				 errdetail("SQL Server error 4711: capture instance \"%s\" would miss the rows that go.",
-						   NameStr(instance->name)),
+				 errmsg("cannot truncate table \"%s\" because it is captured",
+						get_rel_name(relation)),
+				 errdetail(
+					 "SQL Server error 4711: capture instance \"%s\" would miss the rows that go.",
+					 NameStr(instance->name)),
 				 errhint("Use DELETE, or enable the table with truncate_action => 'record'.")));
 	}
 }

@@ -73,8 +73,8 @@ struct RowBuilder
 	void
 	add_text(const char *value)
 	{
-		add_unless(value[0] == '\0', value[0] == '\0' ? static_cast<Datum>(0)
-													  : CStringGetTextDatum(value));
+		add_unless(value[0] == '\0',
+				   value[0] == '\0' ? static_cast<Datum>(0) : CStringGetTextDatum(value));
 	}
 };
 
@@ -145,9 +145,10 @@ add_missing_slot(ReturnSetInfo *result)
 	snprintf(entry->last_error_message, kErrorMessageBytes,
 			 "replication slot \"%s\" of change data capture is missing",
 			 NameStr(identity.slot_name));
-	strlcpy(entry->last_error_hint,
-			"CALL cdc.sp_cdc_disable_db(), then CALL cdc.sp_cdc_enable_db() and enable the tables again.",
-			kErrorMessageBytes);
+	strlcpy(
+		entry->last_error_hint,
+		"CALL cdc.sp_cdc_disable_db(), then CALL cdc.sp_cdc_enable_db() and enable the tables again.",
+		kErrorMessageBytes);
 	add_row(result, *entry, entry, true);
 }
 
@@ -165,9 +166,8 @@ CDC_FUNCTION(cdc_stat_capture)
 	for (int i = 0; i < shared->nentries; i++)
 	{
 		DatabaseEntry copy;
-		with_lock(shared->lock, LW_SHARED, [&] {
-			memcpy(static_cast<void *>(&copy), &shared->entries[i], sizeof(copy));
-		});
+		with_lock(shared->lock, LW_SHARED,
+				  [&] { memcpy(static_cast<void *>(&copy), &shared->entries[i], sizeof(copy)); });
 		if (!OidIsValid(copy.database_oid))
 			continue;
 		/* Messages can quote names and values of that database. */

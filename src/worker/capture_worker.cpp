@@ -78,9 +78,8 @@ leave()
 leave_for_administrator(DatabaseEntry *entry, ErrorData *error)
 {
 	error->sqlerrcode = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-	ereport(LOG,
-			(errcode(error->sqlerrcode), errmsg_internal("%s", error->message),
-			 errdetail_internal("%s", error->detail), errhint("%s", error->hint)));
+	ereport(LOG, (errcode(error->sqlerrcode), errmsg_internal("%s", error->message),
+				  errdetail_internal("%s", error->detail), errhint("%s", error->hint)));
 	registry_record_error(entry, *error);
 	registry_needs_action(entry);
 	proc_exit(0);
@@ -92,13 +91,15 @@ find_gap(const Identity &identity, const Progress &progress)
 {
 	ErrorData error;
 	memset(static_cast<void *>(&error), 0, sizeof(error));
-	error.hint = pstrdup("Changes in between are lost to capture. CALL cdc.sp_cdc_disable_db(), then "
-						 "CALL cdc.sp_cdc_enable_db() and enable the tables again.");
+	error.hint =
+		pstrdup("Changes in between are lost to capture. CALL cdc.sp_cdc_disable_db(), then "
+				"CALL cdc.sp_cdc_enable_db() and enable the tables again.");
 
 	if (identity.system_identifier != GetSystemIdentifier() ||
 		identity.database_oid != MyDatabaseId)
 	{
-		error.message = pstrdup("database is a copy of one that was enabled for change data capture");
+		error.message =
+			pstrdup("database is a copy of one that was enabled for change data capture");
 		error.detail = psprintf("Enabled as database %u of system " UINT64_FORMAT
 								", this is database %u of system " UINT64_FORMAT ".",
 								identity.database_oid, identity.system_identifier, MyDatabaseId,
@@ -124,18 +125,19 @@ find_gap(const Identity &identity, const Progress &progress)
 	{
 		error.message = psprintf("replication slot \"%s\" of change data capture cannot be used",
 								 NameStr(identity.slot_name));
-		error.detail = psprintf("%s Changes are captured up to %X/%X.",
-								invalidated ? "It was invalidated: the server removed WAL that it needed."
-											: "It belongs to another plugin.",
-								CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
+		error.detail =
+			psprintf("%s Changes are captured up to %X/%X.",
+					 invalidated ? "It was invalidated: the server removed WAL that it needed."
+								 : "It belongs to another plugin.",
+					 CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
 	}
 	else if (confirmed > progress.captured_lsn)
 	{
 		error.message = psprintf("replication slot \"%s\" has moved past what was captured",
 								 NameStr(identity.slot_name));
-		error.detail = psprintf("The slot is at %X/%X, changes are captured up to %X/%X.",
-								CDC_LSN_FORMAT_ARGS(confirmed),
-								CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
+		error.detail =
+			psprintf("The slot is at %X/%X, changes are captured up to %X/%X.",
+					 CDC_LSN_FORMAT_ARGS(confirmed), CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
 	}
 	return error;
 }
@@ -150,9 +152,8 @@ drop_orphan_slot(DatabaseEntry *entry)
 	if (slot == nullptr || slot->active_pid != 0 || strcmp(NameStr(slot->data.plugin), "cdc") != 0)
 		return;
 	ReplicationSlotDrop(NameStr(name), true);
-	ereport(LOG,
-			(errmsg("dropped replication slot \"%s\"", NameStr(name)),
-			 errdetail("Database %u is not enabled for change data capture.", MyDatabaseId)));
+	ereport(LOG, (errmsg("dropped replication slot \"%s\"", NameStr(name)),
+				  errdetail("Database %u is not enabled for change data capture.", MyDatabaseId)));
 }
 
 /* The origin that marks our WAL; made when it is missing (first start, after pg_upgrade). */
@@ -241,8 +242,7 @@ start_decoder(CaptureWorker *worker, const Identity &identity, RepOriginId origi
 	worker->writer = change_writer_create(worker->entry, channel, worker->memory);
 	channel->start_lsn = change_writer_progress(worker->writer).captured_lsn;
 
-	shm_mq *ring =
-		shm_mq_create(reinterpret_cast<char *>(channel) + kChannelRingOffset, ring_size);
+	shm_mq *ring = shm_mq_create(reinterpret_cast<char *>(channel) + kChannelRingOffset, ring_size);
 	shm_mq_set_receiver(ring, MyProc);
 
 	BackgroundWorker decoder;
@@ -299,8 +299,8 @@ is_wanted(CaptureWorker *worker)
 void
 nap(CaptureWorker *worker, long timeout_ms)
 {
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms,
-					 PG_WAIT_EXTENSION);
+	(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms,
+					PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	attend(worker);
 }
@@ -332,8 +332,7 @@ caught_up(CaptureWorker *worker)
 	{
 		if (pg_atomic_read_u64(&entry->captured_lsn) >= pg_atomic_read_u64(&entry->read_lsn))
 			registry_set_state(entry, CaptureState::Streaming);
-		change_writer_idle(worker->writer,
-						   static_cast<int64>(guc_idle_mapping_interval_ms) * 1000);
+		change_writer_idle(worker->writer, static_cast<int64>(guc_idle_mapping_interval_ms) * 1000);
 	}
 }
 
@@ -380,10 +379,9 @@ take_changes(CaptureWorker *worker)
 			/* Its own error, if it had one, is what the administrator should see. */
 			if (worker->entry->last_error_time > worker->entry->started_at)
 				proc_exit(1);
-			ereport(ERROR,
-					(errcode(ERRCODE_CONNECTION_FAILURE), errmsg("cdc decoder has ended"),
-					 errdetail("It was terminated without an error of its own."),
-					 errhint("Nothing to do: both processes are started again.")));
+			ereport(ERROR, (errcode(ERRCODE_CONNECTION_FAILURE), errmsg("cdc decoder has ended"),
+							errdetail("It was terminated without an error of its own."),
+							errhint("Nothing to do: both processes are started again.")));
 		}
 		worker->chunk = static_cast<char *>(chunk);
 		worker->chunk_length = length;
@@ -428,8 +426,8 @@ capture_loop(CaptureWorker *worker)
 		{
 			caught_up(worker);
 			/* One run ends when what was committed before it is captured. */
-			bool drained = entry->scan.continuous || pg_atomic_read_u64(&entry->captured_lsn) >=
-														 worker->scan_target;
+			bool drained = entry->scan.continuous ||
+						   pg_atomic_read_u64(&entry->captured_lsn) >= worker->scan_target;
 			if (runs_in_groups(entry->scan) && drained && end_group(worker))
 				break;
 		}

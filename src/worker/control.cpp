@@ -52,21 +52,24 @@ set_job_started(bool started)
 {
 	bool found = false;
 
-	catalog::rows_scan(
-		"cdc_jobs", nullptr, {}, RowExclusiveLock, [&](Relation relation, HeapTuple tuple) {
-			auto row = catalog::row_deform<catalog::kJbColumns>(relation, tuple);
-			if (strcmp(TextDatumGetCString(row[catalog::kJbJobType]), "capture") != 0)
-				return;
-			found = true;
-			row.set(catalog::kJbStarted, BoolGetDatum(started));
-			CatalogTupleUpdate(relation, &tuple->t_self,
-							   heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls));
-		});
+	catalog::rows_scan("cdc_jobs", nullptr, {}, RowExclusiveLock,
+					   [&](Relation relation, HeapTuple tuple) {
+						   auto row = catalog::row_deform<catalog::kJbColumns>(relation, tuple);
+						   if (strcmp(TextDatumGetCString(row[catalog::kJbJobType]), "capture") !=
+							   0)
+							   return;
+						   found = true;
+						   row.set(catalog::kJbStarted, BoolGetDatum(started));
+						   CatalogTupleUpdate(relation, &tuple->t_self,
+											  heap_form_tuple(RelationGetDescr(relation),
+															  row.values, row.nulls));
+					   });
 	if (!found)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("capture job does not exist"),
-				 errdetail("SQL Server error 22997: it is created with the first table that is enabled "
-						   "for change data capture."),
+				 errdetail(
+					 "SQL Server error 22997: it is created with the first table that is enabled "
+					 "for change data capture."),
 				 errhint("CALL cdc.sp_cdc_enable_table(...) for a table.")));
 }
 
@@ -188,11 +191,10 @@ refuse_hopeless_wait(DatabaseEntry *entry)
 	if (entry->state == CaptureState::NeedsAction)
 	{
 		ReportedError error = last_error(entry);
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("capture cannot go on: %s", error.message),
-				 error.detail[0] != '\0' ? errdetail_internal("%s", error.detail) : 0,
-				 error.hint[0] != '\0' ? errhint("%s", error.hint) : 0));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("capture cannot go on: %s", error.message),
+						error.detail[0] != '\0' ? errdetail_internal("%s", error.detail) : 0,
+						error.hint[0] != '\0' ? errhint("%s", error.hint) : 0));
 	}
 	if (entry->mode != WorkerMode::Stopped || registry_is_running(*entry))
 		return;
@@ -223,18 +225,19 @@ require_launcher()
 		if (shmem_get()->launcher_pid != 0)
 			return;
 		/* Right after a server start, or while it restarts after a failure. */
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100,
-						 PG_WAIT_EXTENSION);
+		(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100,
+						PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("cdc launcher does not run"),
-			 errdetail("max_worker_processes is %d; the launcher needs one, and capture two for each "
-					   "database.",
-					   max_worker_processes),
-			 errhint("Raise max_worker_processes and restart the server; its log says why the launcher "
-					 "did not start.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("cdc launcher does not run"),
+		 errdetail("max_worker_processes is %d; the launcher needs one, and capture two for each "
+				   "database.",
+				   max_worker_processes),
+		 errhint("Raise max_worker_processes and restart the server; its log says why the launcher "
+				 "did not start.")));
 }
 
 void
@@ -250,15 +253,15 @@ require_top_level_call(FunctionCallInfo fcinfo, const char *procedure)
 	CallContext *context = fcinfo->context != nullptr && IsA(fcinfo->context, CallContext)
 							   ? castNode(CallContext, fcinfo->context)
 							   : nullptr;
-	if (context != nullptr && !context->atomic &&
-		!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+	if (context != nullptr && !context->atomic && !TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-			 errmsg("cdc.%s cannot run inside a transaction block", procedure),
-			 errdetail("It creates or drops a replication slot, which no transaction can undo."),
-			 errhint("CALL cdc.%s() as a statement of its own, outside BEGIN and not from a function.",
-					 procedure)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+		 errmsg("cdc.%s cannot run inside a transaction block", procedure),
+		 errdetail("It creates or drops a replication slot, which no transaction can undo."),
+		 errhint("CALL cdc.%s() as a statement of its own, outside BEGIN and not from a function.",
+				 procedure)));
 }
 
 } // namespace cdc::worker
@@ -335,29 +338,31 @@ CDC_FUNCTION(cdc_scan)
 	if (scan.pollinginterval < 0 || scan.pollinginterval > 86399)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid pollinginterval"),
-				 errdetail("SQL Server error 22990: it is %lld, it must be between 0 and 86399 seconds.",
-						   static_cast<long long>(scan.pollinginterval)),
+				 errdetail(
+					 "SQL Server error 22990: it is %lld, it must be between 0 and 86399 seconds.",
+					 static_cast<long long>(scan.pollinginterval)),
 				 errhint("Leave it out for 0.")));
 	if (!scan.continuous && scan.pollinginterval != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid pollinginterval"),
-				 errdetail("SQL Server error 22999: it is %lld, it must be NULL or 0 when the scan is "
-						   "not continuous.",
-						   static_cast<long long>(scan.pollinginterval)),
-				 errhint("Leave it out, or pass continuous => true.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid pollinginterval"),
+			 errdetail("SQL Server error 22999: it is %lld, it must be NULL or 0 when the scan is "
+					   "not continuous.",
+					   static_cast<long long>(scan.pollinginterval)),
+			 errhint("Leave it out, or pass continuous => true.")));
 
 	/* A scan that was cancelled, or a job that a transaction stopped, takes a moment to end. */
-	wait_until(entry, [&] {
-		return entry->mode != WorkerMode::Stopped || !registry_is_running(*entry);
-	});
+	wait_until(entry,
+			   [&] { return entry->mode != WorkerMode::Stopped || !registry_is_running(*entry); });
 	uint64 id = registry_request(entry, WorkerMode::Scan, &scan);
 	if (id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("another process already scans the log of this database"),
-				 errdetail("SQL Server error 22903: the capture job runs, or another sp_cdc_scan (worker "
-						   "pid %d).",
-						   entry->writer_pid),
+				 errdetail(
+					 "SQL Server error 22903: the capture job runs, or another sp_cdc_scan (worker "
+					 "pid %d).",
+					 entry->writer_pid),
 				 errhint("CALL cdc.sp_cdc_stop_job() first.")));
 	report_error([&] { wait_until(entry, [&] { return entry->finished_request_id >= id; }); },
 				 [&](const ErrorData &) {
@@ -369,12 +374,11 @@ CDC_FUNCTION(cdc_scan)
 	if (entry->request_failed)
 	{
 		ReportedError error = last_error(entry);
-		ereport(ERROR,
-				(errcode(error.code != 0 ? error.code : ERRCODE_INTERNAL_ERROR),
-				 errmsg("log scan failed: %s", error.message),
-				 errdetail("SQL Server error 22859: %s",
-						   error.detail[0] != '\0' ? error.detail : "the worker has ended."),
-				 errhint("%s", error.hint[0] != '\0' ? error.hint : "See the server log.")));
+		ereport(ERROR, (errcode(error.code != 0 ? error.code : ERRCODE_INTERNAL_ERROR),
+						errmsg("log scan failed: %s", error.message),
+						errdetail("SQL Server error 22859: %s",
+								  error.detail[0] != '\0' ? error.detail : "the worker has ended."),
+						errhint("%s", error.hint[0] != '\0' ? error.hint : "See the server log.")));
 	}
 	PG_RETURN_VOID();
 }
@@ -408,8 +412,7 @@ CDC_FUNCTION(cdc_wait_for_capture)
 	{
 		uint64 wanted = pg_atomic_read_u64(&entry->wanted_lsn);
 		uint64 wish = Min(target, inserted);
-		if (wanted >= wish ||
-			pg_atomic_compare_exchange_u64(&entry->wanted_lsn, &wanted, wish))
+		if (wanted >= wish || pg_atomic_compare_exchange_u64(&entry->wanted_lsn, &wanted, wish))
 			break;
 	}
 	registry_wake_decoder(entry);
@@ -425,15 +428,17 @@ CDC_FUNCTION(cdc_wait_for_capture)
 		{
 			ReportedError error = last_error(entry);
 			bool failed = entry->state == CaptureState::Failed || entry->failures > 0;
-			ereport(ERROR,
-					(errcode(kSqlStateNotCaptured),
-					 errmsg("changes up to %X/%X were not captured in time",
-							CDC_LSN_FORMAT_ARGS(target)),
-					 errdetail("Captured up to %X/%X.%s%s",
-							   CDC_LSN_FORMAT_ARGS(pg_atomic_read_u64(&entry->captured_lsn)),
-							   failed ? " Last error: " : "", failed ? error.message : ""),
-					 errhint("SELECT * FROM cdc.pg_stat_cdc shows what capture is doing; wait longer with "
-							 "timeout => '1min'.")));
+			ereport(
+				ERROR,
+				(errcode(kSqlStateNotCaptured),
+				 errmsg("changes up to %X/%X were not captured in time",
+						CDC_LSN_FORMAT_ARGS(target)),
+				 errdetail("Captured up to %X/%X.%s%s",
+						   CDC_LSN_FORMAT_ARGS(pg_atomic_read_u64(&entry->captured_lsn)),
+						   failed ? " Last error: " : "", failed ? error.message : ""),
+				 errhint(
+					 "SELECT * FROM cdc.pg_stat_cdc shows what capture is doing; wait longer with "
+					 "timeout => '1min'.")));
 		}
 		sleep_on(entry, Min(kLookAgainMs, static_cast<long>(left_us / 1000) + 1));
 	}

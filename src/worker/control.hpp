@@ -15,8 +15,7 @@ namespace cdc::worker
  * Runs body while no worker of the database runs: tells them to end, waits until they and the
  * slot's holder are gone, and lets them come back afterwards, also on error. Cancellable.
  */
-template <typename Body>
-void with_workers_stopped(DatabaseEntry *entry, Body body);
+template <typename Body> void with_workers_stopped(DatabaseEntry *entry, Body body);
 
 /* Raises 53400 when the launcher does not run, after giving it a moment to start. */
 void require_launcher();

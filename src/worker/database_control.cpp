@@ -74,9 +74,11 @@ check_server()
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no free replication slot for change data capture"),
-				 errdetail("max_replication_slots is %d and all are in use.", max_replication_slots),
-				 errhint("Raise max_replication_slots and restart the server, or drop a slot that is "
-						 "not needed: SELECT * FROM pg_replication_slots.")));
+				 errdetail("max_replication_slots is %d and all are in use.",
+						   max_replication_slots),
+				 errhint(
+					 "Raise max_replication_slots and restart the server, or drop a slot that is "
+					 "not needed: SELECT * FROM pg_replication_slots.")));
 }
 
 /* Says once whom the new slot waits for: transactions that were running when it was begun. */
@@ -93,12 +95,11 @@ tell_what_we_wait_for()
 
 	SPI_connect();
 	if (SPI_execute(kQuery, true, 1) == SPI_OK_SELECT && SPI_processed > 0)
-		ereport(NOTICE,
-				(errmsg("waiting for older transactions to end"),
-				 errdetail("The oldest is %s, for %s.",
-						   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
-						   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2)),
-				 errhint("End it, or cancel this command: nothing is left half done.")));
+		ereport(NOTICE, (errmsg("waiting for older transactions to end"),
+						 errdetail("The oldest is %s, for %s.",
+								   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
+								   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2)),
+						 errhint("End it, or cancel this command: nothing is left half done.")));
 	SPI_finish();
 }
 
@@ -151,7 +152,8 @@ create_slot(DatabaseEntry *entry)
 	if (id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("change data capture of this database is being enabled or disabled already"),
+				 errmsg(
+					 "change data capture of this database is being enabled or disabled already"),
 				 errdetail("Another session (pid %d) does it.",
 						   entry->requester_pid != 0 ? entry->requester_pid : entry->hold_pid),
 				 errhint("Wait for it and call again.")));
@@ -189,8 +191,9 @@ require_enable_right(const char *procedure)
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for cdc.%s", procedure),
-			 errdetail("SQL Server error 22902: only a superuser, or the owner of the database to whom "
-					   "a superuser has granted EXECUTE, may call it."),
+			 errdetail(
+				 "SQL Server error 22902: only a superuser, or the owner of the database to whom "
+				 "a superuser has granted EXECUTE, may call it."),
 			 errhint("Ask a superuser to call it.")));
 }
 
@@ -228,9 +231,9 @@ database_remove_all()
 	ListCell *cell;
 	foreach (cell, capture::ddl_dropped_tables())
 		catalog::change_table_drop(lfirst_oid(cell));
-	for (const char *table : {"change_tables", "captured_columns", "index_columns", "ddl_history",
-							  "lsn_time_mapping", "cdc_jobs", "_identity", "_progress",
-							  "_replica_identity"})
+	for (const char *table :
+		 {"change_tables", "captured_columns", "index_columns", "ddl_history", "lsn_time_mapping",
+		  "cdc_jobs", "_identity", "_progress", "_replica_identity"})
 		catalog::rows_delete(table, nullptr, {});
 	CommandCounterIncrement();
 	/* The writer that has just gone may still be letting go of it: wait. */
@@ -251,10 +254,9 @@ CDC_FUNCTION(cdc_enable_db)
 	catalog::Identity identity;
 	if (catalog::database_read_identity(&identity))
 	{
-		ereport(NOTICE,
-				(errmsg("database \"%s\" is already enabled for change data capture",
-						get_database_name(MyDatabaseId)),
-				 errdetail("SQL Server error 22905.")));
+		ereport(NOTICE, (errmsg("database \"%s\" is already enabled for change data capture",
+								get_database_name(MyDatabaseId)),
+						 errdetail("SQL Server error 22905.")));
 		PG_RETURN_VOID();
 	}
 	require_top_level_call(fcinfo, "sp_cdc_enable_db");

@@ -150,12 +150,12 @@ start_worker(int index, WorkerMode mode)
 	memset(static_cast<void *>(&error), 0, sizeof(error));
 	error.sqlerrcode = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
 	error.message = pstrdup("could not start a worker: no free background worker slot");
-	error.detail = psprintf("max_worker_processes is %d and all are in use; capture needs two for each database.",
-							max_worker_processes);
+	error.detail = psprintf(
+		"max_worker_processes is %d and all are in use; capture needs two for each database.",
+		max_worker_processes);
 	error.hint = pstrdup("Raise max_worker_processes and restart the server.");
-	ereport(LOG,
-			(errcode(error.sqlerrcode), errmsg_internal("%s", error.message),
-			 errdetail_internal("%s", error.detail), errhint("%s", error.hint)));
+	ereport(LOG, (errcode(error.sqlerrcode), errmsg_internal("%s", error.message),
+				  errdetail_internal("%s", error.detail), errhint("%s", error.hint)));
 	handles[index] = nullptr;
 	if (mode == WorkerMode::Continuous)
 		registry_record_error(entry, error);
@@ -163,7 +163,8 @@ start_worker(int index, WorkerMode mode)
 		registry_finish_request(entry, &error);
 	with_lock(shmem_get()->lock, LW_EXCLUSIVE, [&] {
 		entry->registered = false;
-		entry->state = mode == WorkerMode::Continuous ? CaptureState::Failed : CaptureState::Stopped;
+		entry->state =
+			mode == WorkerMode::Continuous ? CaptureState::Failed : CaptureState::Stopped;
 		entry->failures++;
 		entry->restart_at =
 			GetCurrentTimestamp() + Min(60, 1 << Min(entry->failures, 6)) * USECS_PER_SEC;
@@ -226,11 +227,12 @@ launcher_loop()
 			WorkerMode mode = due(entry, &nap);
 			if (mode != WorkerMode::Stopped)
 				start_worker(i, mode);
-			else if (entry->state == CaptureState::Stopped && !database_has_slot(entry->database_oid))
+			else if (entry->state == CaptureState::Stopped &&
+					 !database_has_slot(entry->database_oid))
 				registry_release_unused(entry);
 		}
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
-						 PG_WAIT_EXTENSION);
+		(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
+						PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
 }

@@ -582,9 +582,8 @@ settings_of_our_own()
 void
 show_database_in_process_list()
 {
-	in_transaction([] {
-		set_ps_display(psprintf("for database \"%s\"", get_database_name(MyDatabaseId)));
-	});
+	in_transaction(
+		[] { set_ps_display(psprintf("for database \"%s\"", get_database_name(MyDatabaseId))); });
 }
 
 void

@@ -61,8 +61,7 @@ end_of_drop(XactEvent event, void *)
 				 errmsg("cannot prepare a transaction that drops extension \"cdc\""),
 				 errdetail("The workers of this database would be held up until it is decided."),
 				 errhint("Drop it in a transaction of its own.")));
-	if (dropping == nullptr ||
-		(event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT))
+	if (dropping == nullptr || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT))
 		return;
 	DatabaseEntry *entry = dropping;
 	dropping = nullptr;
