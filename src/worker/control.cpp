@@ -163,34 +163,13 @@ refuse_own_locks()
 	SPI_finish();
 }
 
-struct ReportedError
-{
-	int code;
-	char message[kErrorMessageBytes];
-	char detail[kErrorMessageBytes];
-	char hint[kErrorMessageBytes];
-};
-
-ReportedError
-last_error(DatabaseEntry *entry)
-{
-	return with_lock(shmem_get()->lock, LW_SHARED, [&] {
-		ReportedError error;
-		error.code = entry->last_error_code;
-		memcpy(error.message, entry->last_error_message, kErrorMessageBytes);
-		memcpy(error.detail, entry->last_error_detail, kErrorMessageBytes);
-		memcpy(error.hint, entry->last_error_hint, kErrorMessageBytes);
-		return error;
-	});
-}
-
 /* Nothing will arrive: says why at once instead of waiting for the timeout. */
 void
 refuse_hopeless_wait(DatabaseEntry *entry)
 {
 	if (entry->state == CaptureState::NeedsAction)
 	{
-		ReportedError error = last_error(entry);
+		ReportedError error = registry_last_error(entry);
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("capture cannot go on: %s", error.message),
 						error.detail[0] != '\0' ? errdetail_internal("%s", error.detail) : 0,
@@ -373,7 +352,7 @@ CDC_FUNCTION(cdc_scan)
 	wait_until_gone(entry);
 	if (entry->request_failed)
 	{
-		ReportedError error = last_error(entry);
+		ReportedError error = registry_last_error(entry);
 		ereport(ERROR, (errcode(error.code != 0 ? error.code : ERRCODE_INTERNAL_ERROR),
 						errmsg("log scan failed: %s", error.message),
 						errdetail("SQL Server error 22859: %s",
@@ -426,7 +405,7 @@ CDC_FUNCTION(cdc_wait_for_capture)
 		int64 left_us = end - GetCurrentTimestamp();
 		if (left_us <= 0)
 		{
-			ReportedError error = last_error(entry);
+			ReportedError error = registry_last_error(entry);
 			bool failed = entry->state == CaptureState::Failed || entry->failures > 0;
 			ereport(
 				ERROR,

@@ -165,22 +165,13 @@ create_slot(DatabaseEntry *entry)
 	if (!entry->request_failed)
 		return;
 
-	char message[kErrorMessageBytes];
-	char detail[kErrorMessageBytes];
-	char hint[kErrorMessageBytes];
-	int code;
-	with_lock(shmem_get()->lock, LW_SHARED, [&] {
-		code = entry->last_error_code;
-		memcpy(message, entry->last_error_message, kErrorMessageBytes);
-		memcpy(detail, entry->last_error_detail, kErrorMessageBytes);
-		memcpy(hint, entry->last_error_hint, kErrorMessageBytes);
-	});
-	ereport(ERROR,
-			(errcode(code != 0 ? code : ERRCODE_INTERNAL_ERROR),
-			 errmsg("could not create the replication slot of change data capture: %s",
-					message[0] != '\0' ? message : "the decoder has ended"),
-			 detail[0] != '\0' ? errdetail_internal("%s", detail) : 0,
-			 errhint("%s", hint[0] != '\0' ? hint : "See the server log, then call again.")));
+	ReportedError error = registry_last_error(entry);
+	ereport(ERROR, (errcode(error.code != 0 ? error.code : ERRCODE_INTERNAL_ERROR),
+					errmsg("could not create the replication slot of change data capture: %s",
+						   error.message[0] != '\0' ? error.message : "the decoder has ended"),
+					error.detail[0] != '\0' ? errdetail_internal("%s", error.detail) : 0,
+					errhint("%s", error.hint[0] != '\0' ? error.hint
+														: "See the server log, then call again.")));
 }
 
 void

@@ -610,6 +610,19 @@ registry_record_error(DatabaseEntry *entry, const ErrorData &error)
 	locked([&] { store_error(entry, error); });
 }
 
+ReportedError
+registry_last_error(const DatabaseEntry *entry)
+{
+	return with_lock(shmem_get()->lock, LW_SHARED, [&] {
+		ReportedError error;
+		error.code = entry->last_error_code;
+		memcpy(error.message, entry->last_error_message, kErrorMessageBytes);
+		memcpy(error.detail, entry->last_error_detail, kErrorMessageBytes);
+		memcpy(error.hint, entry->last_error_hint, kErrorMessageBytes);
+		return error;
+	});
+}
+
 void
 registry_needs_action(DatabaseEntry *entry)
 {

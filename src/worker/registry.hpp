@@ -93,6 +93,17 @@ void registry_set_state(DatabaseEntry *entry, CaptureState state);
 /* Remembers the error for pg_stat_cdc. */
 void registry_record_error(DatabaseEntry *entry, const ErrorData &error);
 
+/* What was remembered; code 0: nothing. */
+struct ReportedError
+{
+	int code;
+	char message[kErrorMessageBytes];
+	char detail[kErrorMessageBytes];
+	char hint[kErrorMessageBytes];
+};
+
+ReportedError registry_last_error(const DatabaseEntry *entry);
+
 /* Nothing will help but the administrator: no restart until sp_cdc_start_job. */
 void registry_needs_action(DatabaseEntry *entry);
 
