@@ -363,7 +363,7 @@ end_group(CaptureWorker *worker)
 	return false;
 }
 
-/* What the last chunk still holds, or the next chunk. False: the queue is empty for now. */
+/* Takes what the last chunk still holds, or else the next chunk. False: the queue is empty. */
 bool
 take_changes(CaptureWorker *worker)
 {
