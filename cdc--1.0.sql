@@ -186,6 +186,29 @@ COMMENT ON COLUMN cdc.cdc_jobs.retention IS 'cleanup: minutes for which changes 
 COMMENT ON COLUMN cdc.cdc_jobs.threshold IS 'cleanup: rows deleted by one statement at most';
 COMMENT ON COLUMN cdc.cdc_jobs.started IS 'false after sp_cdc_stop_job; kept across restarts';
 
+-- Stretches of the log that capture could not read, written by the capture worker and by
+-- resume_after_gap and discard_kept_wal. The query functions refuse to read across them.
+CREATE TABLE cdc.gaps (
+	gap_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	object_id oid,
+	start_lsn pg_lsn NOT NULL,
+	end_lsn pg_lsn,
+	reason text NOT NULL,
+	detail text,
+	detected_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE cdc.gaps IS
+	'stretches of the log whose changes may be missing in the change tables';
+COMMENT ON COLUMN cdc.gaps.gap_id IS 'number of the gap';
+COMMENT ON COLUMN cdc.gaps.object_id IS 'oid of the change table; NULL: all change tables of the database';
+COMMENT ON COLUMN cdc.gaps.start_lsn IS 'transactions with this commit LSN or a greater one may be missing ...';
+COMMENT ON COLUMN cdc.gaps.end_lsn IS
+	'... up to before this one: from here on nothing is missing; NULL: open, capture does not go on yet';
+COMMENT ON COLUMN cdc.gaps.reason IS 'why';
+COMMENT ON COLUMN cdc.gaps.detail IS 'with positions and names';
+COMMENT ON COLUMN cdc.gaps.detected_at IS 'when it was noticed';
+COMMENT ON SEQUENCE cdc.gaps_gap_id_seq IS 'gaps.gap_id';
+
 -- Who this database was when it was enabled: a copy of it, or a new slot, is a gap and not a resume.
 CREATE TABLE cdc._identity (
 	one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
@@ -263,6 +286,9 @@ DROP FUNCTION cdc._clear_default_privileges();
 --------------------------------------------------------------------------------
 
 GRANT USAGE ON SCHEMA cdc TO PUBLIC;
+
+-- Whoever watches over the database or owns it; everybody else learns of a gap by the error.
+GRANT SELECT ON cdc.gaps TO pg_monitor, pg_database_owner;
 
 /*
  * sp_cdc_enable_table: captures the changes of a table from this call on, once it commits.

@@ -103,6 +103,16 @@ constexpr AttrNumber kJbThreshold = 9;
 constexpr AttrNumber kJbStarted = 10;
 constexpr int kJbColumns = 10;
 
+/* cdc.gaps */
+constexpr AttrNumber kGpGapId = 1;
+constexpr AttrNumber kGpObjectId = 2;
+constexpr AttrNumber kGpStartLsn = 3;
+constexpr AttrNumber kGpEndLsn = 4;
+constexpr AttrNumber kGpReason = 5;
+constexpr AttrNumber kGpDetail = 6;
+constexpr AttrNumber kGpDetectedAt = 7;
+constexpr int kGpColumns = 7;
+
 /* cdc._replica_identity */
 constexpr AttrNumber kRiSourceObjectId = 1;
 constexpr AttrNumber kRiFormer = 2;

@@ -14,6 +14,7 @@
 #include "catalog/catalog.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/change_table.hpp"
+#include "catalog/gaps.hpp"
 #include "catalog/internal_ddl.hpp"
 
 extern "C" {
@@ -423,6 +424,7 @@ change_table_drop(Oid root)
 		UnlockRelationOid(root, AccessExclusiveLock);
 		return;
 	}
+	gaps_delete(root);
 	/* Parent before leaves, as every reader locks them. */
 	(void)find_all_inheritors(root, AccessExclusiveLock, nullptr);
 

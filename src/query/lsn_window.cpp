@@ -6,6 +6,7 @@
 
 #include "base/args.hpp"
 #include "base/errors.hpp"
+#include "catalog/gaps.hpp"
 #include "catalog/lsn_time.hpp"
 #include "query/lsn_window.hpp"
 #include "query/statement_cache.hpp"
@@ -158,6 +159,42 @@ error_reversed(const Window &window, XLogRecPtr from, XLogRecPtr to)
 	pg_unreachable();
 }
 
+/* The consumer cannot repair this by itself: says up to where its changes are whole, and from where. */
+[[noreturn]] void
+error_across_gap(const Window &window, const catalog::Gap &gap, XLogRecPtr from, XLogRecPtr to)
+{
+	const char *before = from < gap.start
+							 ? psprintf("Read up to cdc.fn_cdc_decrement_lsn('%X/%X'). ",
+										CDC_LSN_FORMAT_ARGS(gap.start))
+							 : "";
+	const char *hint;
+
+	if (!XLogRecPtrIsInvalid(gap.end))
+		hint = psprintf("%sLoad the table again, and go on with from_lsn => '%X/%X'.", before,
+						CDC_LSN_FORMAT_ARGS(gap.end));
+	else if (OidIsValid(gap.change_table))
+		hint = psprintf("%sRepair what the detail says, then load the table again.", before);
+	else
+		hint = psprintf("%sLet a superuser or the database's owner CALL cdc.resume_after_gap(), "
+						"then load the table again.",
+						before);
+	ereport(ERROR,
+			(errcode(kSqlStateAcrossGap),
+			 errmsg("changes of capture instance \"%s\" are missing between from_lsn and to_lsn",
+					window.name),
+			 errdetail("SQL Server error 313: asked for %X/%X to %X/%X; what was committed from "
+					   "%X/%X %s may be missing: %s.%s%s",
+					   CDC_LSN_FORMAT_ARGS(from), CDC_LSN_FORMAT_ARGS(to),
+					   CDC_LSN_FORMAT_ARGS(gap.start),
+					   XLogRecPtrIsInvalid(gap.end)
+						   ? "on"
+						   : psprintf("to before %X/%X", CDC_LSN_FORMAT_ARGS(gap.end)),
+					   gap.reason, gap.detail != nullptr ? " " : "",
+					   gap.detail != nullptr ? gap.detail : ""),
+			 errhint("%s", hint)));
+	pg_unreachable();
+}
+
 [[noreturn]] void
 error_beyond_high_end(const Window &window, XLogRecPtr from, XLogRecPtr to)
 {
@@ -227,10 +264,11 @@ lsn_window_check(const catalog::CaptureInstance *instance, const WindowArguments
 		error_nothing_new(window, from, to);
 	if (from > to)
 		error_reversed(window, from, to);
+	/* Today's gaps, like today's low end; before the high end, which an open gap explains. */
+	if (std::optional<catalog::Gap> gap = catalog::gap_in(instance->change_table, from, to))
+		error_across_gap(window, *gap, from, to);
 	if (!window.high || to > *window.high)
 		error_beyond_high_end(window, from, to);
-
-	/* Gaps inside [from, to] are refused here (SC004), once they are recorded. */
 }
 
 /*
