@@ -121,6 +121,7 @@ CREATE TABLE cdc.ddl_history (
 	ddl_time timestamptz NOT NULL,
 	ddl_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY
 );
+CREATE INDEX ddl_history_object_id_idx ON cdc.ddl_history (object_id);
 COMMENT ON TABLE cdc.ddl_history IS
 	'commands on captured tables that are not changes of rows, one row for each capture instance';
 COMMENT ON COLUMN cdc.ddl_history.source_object_id IS
@@ -267,7 +268,8 @@ CREATE TABLE cdc._ddl_queue (
 );
 COMMENT ON TABLE cdc._ddl_queue IS
 	'events for the capture worker in the log; always empty';
-COMMENT ON COLUMN cdc._ddl_queue.kind IS 'E: enabled, D: disabled';
+COMMENT ON COLUMN cdc._ddl_queue.kind IS
+	'E: enabled, D: disabled, C: command on the source, U: the same with a new type of a captured column, X: source dropped';
 COMMENT ON COLUMN cdc._ddl_queue.instance_id IS 'capture instance';
 COMMENT ON COLUMN cdc._ddl_queue.object_id IS 'oid of the change table';
 COMMENT ON COLUMN cdc._ddl_queue.source_object_id IS 'oid of the source table';
@@ -708,7 +710,7 @@ LANGUAGE c
 AS 'MODULE_PATHNAME', 'cdc_on_ddl_command_end';
 REVOKE ALL ON FUNCTION cdc._on_ddl_command_end() FROM PUBLIC;
 COMMENT ON FUNCTION cdc._on_ddl_command_end() IS
-	'partitions created, attached or detached: replica identity of captured tables';
+	'commands on captured tables: ddl_history, and the replica identity of partitions';
 
 CREATE FUNCTION cdc._on_sql_drop() RETURNS event_trigger
 LANGUAGE c
@@ -724,10 +726,10 @@ ALTER EVENT TRIGGER cdc_ddl_command_start ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER cdc_ddl_command_start IS 'change data capture: partitions that must not be switched';
 
 CREATE EVENT TRIGGER cdc_ddl_command_end ON ddl_command_end
-	WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA')
+	WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA', 'ALTER SCHEMA', 'ALTER INDEX', 'ALTER TYPE')
 	EXECUTE FUNCTION cdc._on_ddl_command_end();
 ALTER EVENT TRIGGER cdc_ddl_command_end ENABLE ALWAYS;
-COMMENT ON EVENT TRIGGER cdc_ddl_command_end IS 'change data capture: partitions of captured tables';
+COMMENT ON EVENT TRIGGER cdc_ddl_command_end IS 'change data capture: commands on captured tables';
 
 CREATE EVENT TRIGGER cdc_sql_drop ON sql_drop
 	EXECUTE FUNCTION cdc._on_sql_drop();

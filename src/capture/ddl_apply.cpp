@@ -48,20 +48,32 @@ set_start_lsn(int32 instance_id, XLogRecPtr lsn)
 }
 
 void
-record_history(const Event *event, XLogRecPtr commit_lsn, TimestampTz commit_time)
+record_history(const Event *event, XLogRecPtr commit_lsn, TimestampTz commit_time,
+			   bool required_column_update)
 {
+	/* Disabled meanwhile. Who does that between here and our commit has its event remove the row. */
+	if (ddl_instance_name(event->instance_id) == nullptr)
+		return;
 	Relation relation = table_open(cdc_relation_oid("ddl_history", false), RowExclusiveLock);
 	Oid sequence = cdc_relation_oid("ddl_history_ddl_id_seq", false);
 	Row<kDhColumns> row;
 	row.set(kDhSourceObjectId, ObjectIdGetDatum(event->source));
 	row.set(kDhObjectId, ObjectIdGetDatum(event->change_table));
-	row.set(kDhRequiredColumnUpdate, BoolGetDatum(false));
+	row.set(kDhRequiredColumnUpdate, BoolGetDatum(required_column_update));
 	row.set(kDhDdlCommand, CStringGetTextDatum(event->command != nullptr ? event->command : ""));
 	row.set(kDhDdlLsn, LSNGetDatum(commit_lsn));
 	row.set(kDhDdlTime, TimestampTzGetDatum(commit_time));
 	row.set(kDhDdlId, DirectFunctionCall1(nextval_oid, ObjectIdGetDatum(sequence)));
 	row_insert(relation, row);
 	table_close(relation, NoLock);
+}
+
+/* Rows that were written while the instance was being disabled. */
+void
+remove_history(Oid change_table)
+{
+	ScanKeyData key = scan_key(kDhObjectId, F_OIDEQ, ObjectIdGetDatum(change_table));
+	rows_delete("ddl_history", "ddl_history_object_id_idx", {&key, 1});
 }
 
 } // namespace
@@ -90,12 +102,18 @@ ddl_event_apply(const Event *event, XLogRecPtr commit_lsn, TimestampTz commit_ti
 			effect.wants_mapping = set_start_lsn(event->instance_id, commit_lsn);
 			return effect;
 		case QueueKind::DisableTable:
+			remove_history(event->change_table);
 			effect.instance_gone = true;
 			effect.last_instance_gone = !ddl_any_instance();
 			return effect;
 		case QueueKind::Truncate:
-			if (ddl_instance_name(event->instance_id) != nullptr)
-				record_history(event, commit_lsn, commit_time);
+		case QueueKind::Command:
+			record_history(event, commit_lsn, commit_time, false);
+			return effect;
+		case QueueKind::AlterType:
+			record_history(event, commit_lsn, commit_time, true);
+			return effect;
+		case QueueKind::DropSource:
 			return effect;
 	}
 	elog(ERROR, "unknown kind of event \"%c\" in the capture queue", event->kind);

@@ -131,7 +131,7 @@ instance_rows_delete(Oid change_table)
 	key = scan_key(kIcObjectId, F_OIDEQ, ObjectIdGetDatum(change_table));
 	rows_delete("index_columns", "index_columns_pkey", {&key, 1});
 	key = scan_key(kDhObjectId, F_OIDEQ, ObjectIdGetDatum(change_table));
-	rows_delete("ddl_history", nullptr, {&key, 1});
+	rows_delete("ddl_history", "ddl_history_object_id_idx", {&key, 1});
 	CommandCounterIncrement();
 }
 

@@ -16,6 +16,7 @@
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
 #include "catalog/catalog.hpp"
+#include "catalog/ddl_statement.hpp"
 #include "catalog/drop_guard.hpp"
 #include "worker/control.hpp"
 #include "worker/registry.hpp"
@@ -133,6 +134,18 @@ utility_hook(PlannedStmt *statement, const char *query, bool read_only,
 					completion);
 			},
 			[&] { catalog::drop_guard_allow(false); });
+		return;
+	}
+	if (catalog::ddl_statement_matters(parse_tree))
+	{
+		catalog::DdlStatement current;
+		catalog::ddl_statement_begin(&current, statement, query);
+		finally(
+			[&] {
+				run(statement, query, read_only, context, parameters, environment, destination,
+					completion);
+			},
+			[&] { catalog::ddl_statement_end(&current); });
 		return;
 	}
 	run(statement, query, read_only, context, parameters, environment, destination, completion);

@@ -1,0 +1,375 @@
+/*
+ * ddl_history.cpp
+ *	  Which capture instances a DDL command is about, and telling the writer of it.
+ */
+#include "cdc.hpp"
+
+#include "catalog/catalog_rows.hpp"
+#include "catalog/ddl_history.hpp"
+#include "catalog/ddl_statement.hpp"
+
+extern "C" {
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "utils/typcache.h"
+}
+
+namespace cdc::catalog
+{
+
+namespace
+{
+
+/* One instance that a command is about. */
+struct Affected
+{
+	CaptureInstance *instance;
+	bool type_changed; /* of a captured column */
+};
+
+/* What a command does that ddl_history tells; nothing: the command is left alone. */
+struct Effects
+{
+	bool tells;		  /* at all */
+	bool recurses;	  /* to inheriting tables */
+	bool alters_type; /* a data type that columns may have, not a table */
+};
+
+bool
+tells(AlterTableType subtype)
+{
+	switch (subtype)
+	{
+		case AT_AddColumn:
+		case AT_DropColumn:
+		case AT_AlterColumnType:
+		case AT_SetNotNull:
+		case AT_DropNotNull:
+		case AT_DropExpression:
+		case AT_SetLogged:
+		case AT_SetUnLogged:
+		case AT_ReplicaIdentity:
+		case AT_AddInherit:
+		case AT_DropInherit:
+		case AT_AddOf:
+		case AT_DropOf:
+		case AT_AttachPartition:
+		case AT_DetachPartition:
+		case AT_DetachPartitionFinalize:
+			return true;
+		default:
+			return false;
+	}
+}
+
+Effects
+effects_of(Node *parse_tree)
+{
+	Effects effects = {};
+
+	switch (nodeTag(parse_tree))
+	{
+		case T_AlterTableStmt:
+		{
+			auto *stmt = castNode(AlterTableStmt, parse_tree);
+			ListCell *cell;
+			foreach (cell, stmt->cmds)
+				effects.tells =
+					effects.tells || tells(static_cast<AlterTableCmd *>(lfirst(cell))->subtype);
+			effects.alters_type = stmt->objtype == OBJECT_TYPE;
+			effects.recurses = stmt->relation->inh;
+			break;
+		}
+		case T_RenameStmt:
+		{
+			auto *stmt = castNode(RenameStmt, parse_tree);
+			/* ALTER INDEX renames tables, too. Which kind of relation it was is seen by its instances. */
+			effects.tells = stmt->renameType == OBJECT_TABLE || stmt->renameType == OBJECT_INDEX ||
+							stmt->renameType == OBJECT_COLUMN || stmt->renameType == OBJECT_SCHEMA;
+			effects.recurses =
+				stmt->renameType == OBJECT_COLUMN && stmt->relation != nullptr && stmt->relation->inh;
+			break;
+		}
+		case T_AlterObjectSchemaStmt:
+		case T_CreateSchemaStmt:
+			effects.tells = true;
+			break;
+		case T_CreateStmt:
+			effects.tells = castNode(CreateStmt, parse_tree)->partbound != nullptr;
+			break;
+		case T_CreateForeignTableStmt:
+			break; /* cannot become a partition of a captured table */
+		case T_AlterEnumStmt:
+			effects.tells = true;
+			effects.alters_type = true;
+			break;
+		default:
+			break;
+	}
+	return effects;
+}
+
+/* Whether values of `type` hold values of `wanted`: itself, an array, range, domain or row type of it. */
+bool
+type_holds(Oid type, Oid wanted, int depth)
+{
+	constexpr int kMaxDepth = 20; /* row types cannot hold themselves; this only bounds the work */
+
+	if (type == wanted)
+		return true;
+	if (!OidIsValid(type) || depth > kMaxDepth)
+		return false;
+
+	HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	FormData_pg_type form = *reinterpret_cast<Form_pg_type>(GETSTRUCT(tuple));
+	ReleaseSysCache(tuple);
+
+	if (OidIsValid(form.typelem) && type_holds(form.typelem, wanted, depth + 1))
+		return true;
+	switch (form.typtype)
+	{
+		case TYPTYPE_DOMAIN:
+			return type_holds(form.typbasetype, wanted, depth + 1);
+		case TYPTYPE_RANGE:
+			return type_holds(get_range_subtype(type), wanted, depth + 1);
+		case TYPTYPE_MULTIRANGE:
+			return type_holds(get_multirange_range(type), wanted, depth + 1);
+		case TYPTYPE_COMPOSITE:
+		{
+			TupleDesc descriptor = lookup_rowtype_tupdesc_copy(type, -1);
+			for (int i = 0; i < descriptor->natts; i++)
+			{
+				Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+				if (!attribute->attisdropped && type_holds(attribute->atttypid, wanted, depth + 1))
+					return true;
+			}
+			return false;
+		}
+		default:
+			return false;
+	}
+}
+
+bool
+is_captured(const CaptureInstance *instance, AttrNumber attnum)
+{
+	for (const CapturedColumn &column : instance->columns)
+		if (column.column_id == attnum)
+			return true;
+	return false;
+}
+
+/* ALTER COLUMN ... TYPE names a captured column. Partitions and parents call it the same. */
+bool
+alters_captured_column(Node *parse_tree, const CaptureInstance *instance)
+{
+	ListCell *cell;
+
+	if (!IsA(parse_tree, AlterTableStmt))
+		return false;
+	foreach (cell, castNode(AlterTableStmt, parse_tree)->cmds)
+	{
+		auto *command = static_cast<AlterTableCmd *>(lfirst(cell));
+		if (command->subtype == AT_AlterColumnType &&
+			is_captured(instance, get_attnum(instance->source, command->name)))
+			return true;
+	}
+	return false;
+}
+
+List *
+add_affected(List *affected, CaptureInstance *instance, bool type_changed)
+{
+	ListCell *cell;
+
+	foreach (cell, affected)
+	{
+		auto *known = static_cast<Affected *>(lfirst(cell));
+		if (known->instance->instance_id == instance->instance_id)
+		{
+			known->type_changed = known->type_changed || type_changed;
+			return affected;
+		}
+	}
+	auto *added = static_cast<Affected *>(palloc(sizeof(Affected)));
+	*added = {.instance = instance, .type_changed = type_changed};
+	return lappend(affected, added);
+}
+
+/* The live instances whose source satisfies `wanted`, a predicate on oids; others are not loaded. */
+template <typename Wanted>
+List *
+instances_where(Wanted wanted)
+{
+	List *ids = NIL;
+	List *result = NIL;
+	ListCell *cell;
+
+	rows_scan("change_tables", nullptr, {}, AccessShareLock, [&](Relation table, HeapTuple tuple) {
+		auto row = row_deform<kCtColumns>(table, tuple);
+		if (!DatumGetBool(row[kCtHasDropPending]) && wanted(DatumGetObjectId(row[kCtSourceObjectId])))
+			ids = lappend_int(ids, DatumGetInt32(row[kCtInstanceId]));
+	});
+	foreach (cell, ids)
+	{
+		CaptureInstance *instance = capture_instance_by_id(lfirst_int(cell), true);
+		if (instance != nullptr)
+			result = lappend(result, instance);
+	}
+	return result;
+}
+
+/* The instances that hear of a command on a table. */
+List *
+instances_of_table(Oid relation, bool recurses)
+{
+	List *result = instances_fed_by(relation);
+
+	if (recurses && has_subclass(relation))
+	{
+		/* Captured tables that inherit from it, partitioned ones further down included. */
+		List *below = list_delete_oid(find_all_inheritors(relation, NoLock, nullptr), relation);
+		result = list_concat(
+			result, instances_where([&](Oid source) { return list_member_oid(below, source); }));
+	}
+	return result;
+}
+
+/* The instances with a table in that schema. */
+List *
+instances_in_schema(Oid schema)
+{
+	return instances_where([&](Oid source) {
+		ListCell *cell;
+		foreach (cell, find_all_inheritors(source, NoLock, nullptr))
+			if (get_rel_namespace(lfirst_oid(cell)) == schema &&
+				(lfirst_oid(cell) == source || get_rel_relispartition(lfirst_oid(cell))))
+				return true;
+		return false;
+	});
+}
+
+/* The instances whose source has a column of that type; type_changed: a captured one. */
+List *
+add_instances_with_type(List *affected, Oid type)
+{
+	List *tables = instances_where([](Oid) { return true; });
+	ListCell *cell;
+
+	foreach (cell, tables)
+	{
+		auto *instance = static_cast<CaptureInstance *>(lfirst(cell));
+		Relation source = try_relation_open(instance->source, AccessShareLock);
+		bool found = false;
+		bool captured = false;
+
+		if (source == nullptr)
+			continue;
+		TupleDesc descriptor = RelationGetDescr(source);
+		for (int i = 0; i < descriptor->natts; i++)
+		{
+			Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+			if (attribute->attisdropped || !type_holds(attribute->atttypid, type, 0))
+				continue;
+			found = true;
+			captured = captured || is_captured(instance, attribute->attnum);
+		}
+		relation_close(source, AccessShareLock);
+		if (found)
+			affected = add_affected(affected, instance, captured);
+	}
+	return affected;
+}
+
+void
+emit(List *affected)
+{
+	char *text = affected == NIL ? nullptr : ddl_statement_text();
+	ListCell *cell;
+
+	foreach (cell, affected)
+	{
+		auto *one = static_cast<Affected *>(lfirst(cell));
+		ddl_history_emit(one->type_changed ? QueueKind::AlterType : QueueKind::Command, one->instance,
+						 text);
+	}
+}
+
+} // namespace
+
+List *
+instances_fed_by(Oid relation)
+{
+	List *result = capture_instances_of_source(relation);
+	ListCell *cell;
+
+	if (get_rel_relispartition(relation))
+		foreach (cell, get_partition_ancestors(relation))
+			result = list_concat(result, capture_instances_of_source(lfirst_oid(cell)));
+	return result;
+}
+
+void
+ddl_history_emit(QueueKind kind, const CaptureInstance *instance, const char *command)
+{
+	ddl_queue_emit(kind, instance->instance_id, instance->change_table, instance->source, command);
+}
+
+void
+ddl_history_record(Node *parse_tree, List *objects)
+{
+	Effects effects = effects_of(parse_tree);
+	List *affected = NIL;
+	ListCell *cell;
+
+	if (!effects.tells)
+		return;
+	foreach (cell, objects)
+	{
+		auto *object = static_cast<DdlObject *>(lfirst(cell));
+		List *instances = NIL;
+		ListCell *instance_cell;
+
+		if (effects.alters_type)
+		{
+			Oid type = object->class_id == RelationRelationId ? get_rel_type_id(object->object_id)
+															  : object->object_id;
+			affected = add_instances_with_type(affected, type);
+			continue;
+		}
+		if (object->class_id == RelationRelationId)
+			instances = instances_of_table(object->object_id, effects.recurses);
+		else if (object->class_id == NamespaceRelationId && IsA(parse_tree, RenameStmt))
+			instances = instances_in_schema(object->object_id);
+		foreach (instance_cell, instances)
+		{
+			auto *instance = static_cast<CaptureInstance *>(lfirst(instance_cell));
+			affected =
+				add_affected(affected, instance, alters_captured_column(parse_tree, instance));
+		}
+	}
+	emit(affected);
+}
+
+void
+ddl_history_record_relations(List *relations)
+{
+	List *affected = NIL;
+	ListCell *cell;
+
+	foreach (cell, relations)
+	{
+		ListCell *instance_cell;
+		foreach (instance_cell, instances_fed_by(lfirst_oid(cell)))
+			affected =
+				add_affected(affected, static_cast<CaptureInstance *>(lfirst(instance_cell)), false);
+	}
+	emit(affected);
+}
+
+} // namespace cdc::catalog
