@@ -694,6 +694,72 @@ COMMENT ON FUNCTION cdc.sp_cdc_get_captured_columns(text) IS
 	'captured columns of a capture instance';
 
 --------------------------------------------------------------------------------
+-- 6a. Wrapper functions
+--
+-- The generated functions belong to whoever creates them, and call cdc._wrapper_window: its signature stays.
+--------------------------------------------------------------------------------
+
+/*
+ * sp_cdc_generate_wrapper_function: scripts that create functions which read changes by commit time.
+ * Nothing is created by the call.
+ *
+ * capture_instance       NULL: all that the caller may read
+ * closed_high_end_point  true: commit times in (start_time, end_time]; false: in [start_time,
+ *                        end_time); NULL: true
+ * column_list            captured columns to return, 'a, "b,c", [d]'; NULL or empty: all
+ * update_flag_list       captured columns that get a "<column>_uflag"; NULL or empty: none
+ *
+ * Result: a row for fn_all_changes_<ci>, and one for fn_net_changes_<ci> if there are net changes. The script
+ * names no schema: the function comes into the first of the caller's search_path.
+ *
+ * Errors: 55000 database not enabled (SQL Server 22901); 42704 no such instance or not for the caller
+ * (22920); 22023 lists without an instance (22921), not a list (22942, 22965); 42703 column not
+ * captured (22918, 22919); 42701 two columns of one name; 42622 name too long.
+ */
+CREATE FUNCTION cdc.sp_cdc_generate_wrapper_function(
+	capture_instance text DEFAULT NULL,
+	closed_high_end_point boolean DEFAULT true,
+	column_list text DEFAULT NULL,
+	update_flag_list text DEFAULT NULL,
+	OUT function_name text,
+	OUT create_script text)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL SAFE ROWS 10
+AS 'MODULE_PATHNAME', 'cdc_sp_cdc_generate_wrapper_function';
+REVOKE ALL ON FUNCTION cdc.sp_cdc_generate_wrapper_function(text, boolean, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc.sp_cdc_generate_wrapper_function(text, boolean, text, text) TO PUBLIC;
+COMMENT ON FUNCTION cdc.sp_cdc_generate_wrapper_function(text, boolean, text, text) IS
+	'scripts of functions that read changes by commit time';
+
+/*
+ * _wrapper_window: the LSN range of a time window, one row; none when no transaction lies in it.
+ *
+ * capture_instance, closed_high_end_point  as above
+ * net_changes                              which of the two functions asks
+ * start_time, end_time                     NULL: the low, the high end
+ * row_filter_option                        checked here too, since an empty window ends here
+ *
+ * Errors: 42704 no such instance or not for the caller (SQL Server 22981); SC001 a time before the low end,
+ * SC002 beyond the high end or not started, SC005 bad argument (all 313).
+ */
+CREATE FUNCTION cdc._wrapper_window(
+	capture_instance text,
+	net_changes boolean,
+	closed_high_end_point boolean,
+	start_time timestamptz,
+	end_time timestamptz,
+	row_filter_option text,
+	OUT from_lsn pg_lsn,
+	OUT to_lsn pg_lsn)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1
+AS 'MODULE_PATHNAME', 'cdc_wrapper_window';
+REVOKE ALL ON FUNCTION cdc._wrapper_window(text, boolean, boolean, timestamptz, timestamptz, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc._wrapper_window(text, boolean, boolean, timestamptz, timestamptz, text) TO PUBLIC;
+COMMENT ON FUNCTION cdc._wrapper_window(text, boolean, boolean, timestamptz, timestamptz, text) IS
+	'LSN range of a time window, for the generated wrapper functions';
+
+--------------------------------------------------------------------------------
 -- Event triggers. They never make a command fail for a reason of their own; what they refuse on purpose
 -- is listed in docs/limitations.md.
 --------------------------------------------------------------------------------

@@ -235,6 +235,16 @@ option_equals(std::string_view given, const char *option)
 }
 
 void
+lsn_window_check_started(const catalog::CaptureInstance *instance, const WindowArguments &arguments)
+{
+	check_rights(instance);
+	check_option(arguments);
+	if (instance->start_lsn == InvalidXLogRecPtr)
+		error_not_started(
+			{.name = NameStr(instance->name), .low = InvalidXLogRecPtr, .high = std::nullopt});
+}
+
+void
 lsn_window_check(const catalog::CaptureInstance *instance, const WindowArguments &arguments,
 				 Snapshot snapshot)
 {

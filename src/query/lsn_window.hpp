@@ -41,6 +41,13 @@ void lsn_window_check(const catalog::CaptureInstance *instance, const WindowArgu
 					  Snapshot snapshot);
 
 /*
+ * The part of it that needs no LSNs, for those who still have to find them: raises unless the current
+ * user may read this instance, the option is one of the function's, and the instance has started.
+ */
+void lsn_window_check_started(const catalog::CaptureInstance *instance,
+							  const WindowArguments &arguments);
+
+/*
  * Whether an option given by a user is this one: white space at both ends and ASCII case do not
  * count.
  */
