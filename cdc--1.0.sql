@@ -257,6 +257,17 @@ COMMENT ON COLUMN cdc._replica_identity.source_object_id IS 'oid of the table or
 COMMENT ON COLUMN cdc._replica_identity.former IS 'as pg_class.relreplident';
 COMMENT ON COLUMN cdc._replica_identity.index_name IS 'index that was used; NULL: none';
 
+-- Instances whose source was dropped, once everything before the drop is captured. Not in change_tables: the
+-- writer must not wait there for a session that is disabling the instance.
+CREATE TABLE cdc._source_drops (
+	instance_id integer PRIMARY KEY,
+	drop_lsn pg_lsn NOT NULL
+);
+COMMENT ON TABLE cdc._source_drops IS
+	'capture instances whose source table was dropped and captured to its end';
+COMMENT ON COLUMN cdc._source_drops.instance_id IS 'as change_tables.instance_id';
+COMMENT ON COLUMN cdc._source_drops.drop_lsn IS 'commit LSN of the drop';
+
 -- Events for the capture worker, in WAL order with the data. Always empty: rows are inserted and
 -- deleted in one breath, the WAL record is what is read.
 CREATE TABLE cdc._ddl_queue (
@@ -692,6 +703,39 @@ REVOKE ALL ON FUNCTION cdc.sp_cdc_get_captured_columns(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION cdc.sp_cdc_get_captured_columns(text) TO PUBLIC;
 COMMENT ON FUNCTION cdc.sp_cdc_get_captured_columns(text) IS
 	'captured columns of a capture instance';
+
+/*
+ * sp_cdc_get_ddl_history: the DDL on the source of a capture instance since it was enabled, oldest first.
+ *
+ * capture_instance  required
+ *
+ * A command appears when capture has come to its commit, not when it is executed. One row for each command
+ * and instance; several commands of one transaction share ddl_lsn and come in their order.
+ *   source_schema, source_table, capture_instance  names as they are now
+ *   required_column_update  whether the type of a captured column changed
+ *   ddl_command             the statement, at most 32 kB of it
+ *   ddl_lsn, ddl_time       commit LSN and commit time
+ *
+ * Errors: 55000 database not enabled (SQL Server 22901); 22004, 22023 parameter (22963); 42704 no such
+ * instance, or no right to read it (22981).
+ *
+ * Privilege: as to read the instance's changes.
+ */
+CREATE FUNCTION cdc.sp_cdc_get_ddl_history(
+	OUT source_schema text,
+	OUT source_table text,
+	INOUT capture_instance text,
+	OUT required_column_update boolean,
+	OUT ddl_command text,
+	OUT ddl_lsn pg_lsn,
+	OUT ddl_time timestamptz)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL SAFE ROWS 10
+AS 'MODULE_PATHNAME', 'cdc_sp_cdc_get_ddl_history';
+REVOKE ALL ON FUNCTION cdc.sp_cdc_get_ddl_history(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc.sp_cdc_get_ddl_history(text) TO PUBLIC;
+COMMENT ON FUNCTION cdc.sp_cdc_get_ddl_history(text) IS
+	'DDL commands on the source of a capture instance';
 
 --------------------------------------------------------------------------------
 -- 6a. Wrapper functions

@@ -69,7 +69,7 @@ CREATE TABLE stays (id integer PRIMARY KEY, v text);
 CALL cdc.sp_cdc_enable_table('src', 'stays', NULL);
 BEGIN;
 CREATE TABLE short_lived (id integer, v text);
-CALL cdc.sp_cdc_enable_table('src', 'short_lived', NULL);
+CALL cdc.sp_cdc_enable_table('src', 'short_lived', NULL, drop_action => 'keep');
 INSERT INTO short_lived VALUES (1, 'one');
 INSERT INTO stays VALUES (1, 'one');
 DELETE FROM short_lived;
@@ -82,7 +82,7 @@ SELECT * FROM changes('src_stays');
 -- Dropped while its changes wait: they are captured, large values included.
 CREATE TABLE dropped (id integer PRIMARY KEY, v text);
 ALTER TABLE dropped ALTER COLUMN v SET STORAGE EXTERNAL;
-CALL cdc.sp_cdc_enable_table('src', 'dropped', NULL);
+CALL cdc.sp_cdc_enable_table('src', 'dropped', NULL, drop_action => 'keep');
 CALL cdc.sp_cdc_stop_job();
 INSERT INTO dropped VALUES (1, repeat('one ', 5000));
 UPDATE dropped SET id = 2;

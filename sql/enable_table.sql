@@ -261,8 +261,10 @@ SELECT c.relkind, c.relacl, amname FROM pg_class c LEFT JOIN pg_am a ON a.oid = 
 SELECT identity FROM identities WHERE relation = 'src.parts_g'::regclass;
 
 -- Dropping a captured table is possible, and remembered.
+BEGIN;
 DROP TABLE src.plain;
 SELECT capture_instance, has_drop_pending FROM cdc.change_tables WHERE has_drop_pending;
+ROLLBACK;
 
 -- Everything that is left in the schema belongs to the extension.
 SELECT relkind, count(*) FROM pg_class c WHERE relnamespace = 'cdc'::regnamespace AND relkind IN ('r', 'p', 'v', 'S')

@@ -7,6 +7,7 @@
 #include "base/guc.hpp"
 #include "base/shmem.hpp"
 #include "catalog/drop_guard.hpp"
+#include "catalog/drop_watch.hpp"
 #include "catalog/truncate_guard.hpp"
 #include "worker/launcher.hpp"
 #include "worker/utility_hook.hpp"
@@ -34,6 +35,7 @@ _PG_init(void)
 	cdc::shmem_init();
 	cdc::worker::wake_init();
 	cdc::catalog::truncate_guard_init();
+	cdc::catalog::drop_watch_init();
 	cdc::catalog::drop_guard_init();
 	cdc::worker::utility_hook_init();
 	cdc::worker::launcher_register();

@@ -14,6 +14,7 @@
 #include "base/scope.hpp"
 #include "capture/change_writer.hpp"
 #include "capture/ddl_apply.hpp"
+#include "capture/pending_drops.hpp"
 #include "capture/table_append.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/change_table.hpp"
@@ -101,7 +102,7 @@ struct ChangeWriter
 	TransactionId xid;
 	bool is_visible; /* the source transaction, to us: known, not guessed */
 	List *events;	 /* Event *, of the current source transaction, in batch_context */
-	List *drops;	 /* Oid of change tables to drop, in memory */
+	PendingDrops drops;
 
 	PositionItem position; /* the newest, if position.end_lsn is valid */
 	TimestampTz last_activity;
@@ -541,15 +542,16 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 		EventEffect effect = ddl_event_apply(event, item->commit_lsn, item->commit_time);
 		wants_mapping = wants_mapping || effect.wants_mapping;
 		empties_mapping = empties_mapping || effect.last_instance_gone;
-		if (effect.instance_gone)
+		if (effect.instance_gone || effect.source_gone)
 		{
 			Instance *instance = find_instance(writer, event->instance_id, event->change_table);
 			close_instance(instance);
 			instance->discarded = true;
-			in_context(writer->memory, [&] {
-				writer->drops = list_append_unique_oid(writer->drops, event->change_table);
-			});
 		}
+		if (effect.instance_gone)
+			pending_drops_add_table(&writer->drops, event->change_table);
+		if (effect.removes_instance)
+			pending_drops_add_instance(&writer->drops, event->instance_id);
 	}
 	list_free(writer->events);
 	writer->events = NIL;
@@ -615,25 +617,6 @@ take_item(ChangeWriter *writer, ItemHeader *item)
 	elog(ERROR, "unknown item %d in the capture queue", static_cast<int>(item->kind));
 }
 
-/* Drops change tables of disabled instances; those that somebody reads stay for the next time. */
-void
-run_drops(ChangeWriter *writer)
-{
-	List *pending = writer->drops;
-	ListCell *cell;
-
-	writer->drops = NIL;
-	foreach (cell, pending)
-	{
-		Oid change_table = lfirst_oid(cell);
-		bool dropped = false;
-		in_transaction([&] { dropped = ddl_drop_change_table(change_table); });
-		if (!dropped)
-			writer->drops = lappend_oid(writer->drops, change_table);
-	}
-	list_free(pending);
-}
-
 } // namespace
 
 ChangeWriter *
@@ -649,7 +632,7 @@ change_writer_create(DatabaseEntry *entry, Channel *channel, MemoryContext paren
 	writer->last_activity = GetCurrentTimestamp();
 	in_transaction([&] {
 		writer->progress = catalog::progress_read(&writer->progress_tid);
-		in_context(parent, [&] { writer->drops = ddl_dropped_tables(); });
+		pending_drops_init(&writer->drops, parent);
 	});
 	writer->saved_position = writer->progress.captured_lsn;
 	writer->careful_until = pg_atomic_read_u64(&entry->writing_lsn);
@@ -710,9 +693,9 @@ change_writer_commit(ChangeWriter *writer)
 		return;
 	if (writer->batch_open)
 		commit_batch(writer);
+	/* Before it is published: who waits for a DROP TABLE to be captured finds the instance gone. */
+	pending_drops_run(&writer->drops);
 	publish_captured(writer, Max(writer->progress.captured_lsn, writer->position.end_lsn));
-	if (writer->drops != NIL)
-		run_drops(writer);
 }
 
 void
@@ -730,8 +713,7 @@ change_writer_idle(ChangeWriter *writer, int64 idle_us)
 {
 	if (writer->in_transaction || writer->batch_open)
 		return;
-	if (writer->drops != NIL)
-		run_drops(writer);
+	pending_drops_run(&writer->drops);
 	if (idle_us == 0 || writer->position.end_lsn <= writer->progress.captured_lsn ||
 		writer->position.record_lsn <= writer->progress.last_start_lsn)
 		return;

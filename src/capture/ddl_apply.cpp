@@ -1,12 +1,13 @@
 /*
  * ddl_apply.cpp
- *	  Enabling, disabling and TRUNCATE as the writer meets them.
+ *	  Enabling, disabling, DDL and TRUNCATE as the writer meets them.
  */
 #include "cdc.hpp"
 
 #include "capture/ddl_apply.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/change_table.hpp"
+#include "catalog/instance_remove.hpp"
 
 extern "C" {
 #include "catalog/partition.h"
@@ -68,6 +69,17 @@ record_history(const Event *event, XLogRecPtr commit_lsn, TimestampTz commit_tim
 	table_close(relation, NoLock);
 }
 
+/* Everything of the source is captured. Returns whether the instance goes now (drop_action 'remove'). */
+bool
+note_source_drop(int32 instance_id, XLogRecPtr commit_lsn)
+{
+	CaptureInstance *instance = capture_instance_by_id(instance_id, true);
+	if (instance == nullptr)
+		return false;
+	source_drop_record(instance_id, commit_lsn);
+	return !instance->kept_after_drop;
+}
+
 /* Rows that were written while the instance was being disabled. */
 void
 remove_history(Oid change_table)
@@ -103,6 +115,7 @@ ddl_event_apply(const Event *event, XLogRecPtr commit_lsn, TimestampTz commit_ti
 			return effect;
 		case QueueKind::DisableTable:
 			remove_history(event->change_table);
+			source_drop_forget(event->instance_id);
 			effect.instance_gone = true;
 			effect.last_instance_gone = !ddl_any_instance();
 			return effect;
@@ -114,6 +127,9 @@ ddl_event_apply(const Event *event, XLogRecPtr commit_lsn, TimestampTz commit_ti
 			record_history(event, commit_lsn, commit_time, true);
 			return effect;
 		case QueueKind::DropSource:
+			record_history(event, commit_lsn, commit_time, false);
+			effect.source_gone = true;
+			effect.removes_instance = note_source_drop(event->instance_id, commit_lsn);
 			return effect;
 	}
 	elog(ERROR, "unknown kind of event \"%c\" in the capture queue", event->kind);

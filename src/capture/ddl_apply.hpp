@@ -30,6 +30,8 @@ struct EventEffect
 	bool wants_mapping;		 /* this commit needs a mapping row even without changes */
 	bool instance_gone;		 /* drop its change table after this batch */
 	bool last_instance_gone; /* no instance is left: the mapping is emptied */
+	bool source_gone;		 /* no more rows of this instance */
+	bool removes_instance;	 /* ... and it is to be removed after this batch */
 };
 
 /* Allocates in the current context. */

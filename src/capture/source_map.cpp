@@ -111,6 +111,8 @@ catalog_value(HeapTuple tuple, TupleDesc descriptor, AttrNumber attnum)
 		return DatumGetObjectId(value);
 	else if constexpr (std::is_same_v<T, int32>)
 		return DatumGetInt32(value);
+	else if constexpr (std::is_same_v<T, bool>)
+		return DatumGetBool(value);
 	else
 		return reinterpret_cast<T>(DatumGetPointer(value));
 }
@@ -203,6 +205,9 @@ add_targets(Source *source, Relation relation, Oid source_oid, Oid schema)
 	scan_catalog(schema, "change_tables", "change_tables_source_object_id_idx",
 				 catalog::kCtSourceObjectId, source_oid,
 				 [&](HeapTuple tuple, TupleDesc descriptor) {
+					 /* Its source was dropped: the oid is another table's now. */
+					 if (catalog_value<bool>(tuple, descriptor, catalog::kCtHasDropPending))
+						 return;
 					 if (nfound == kMaxTargets)
 						 elog(ERROR, "more than %d capture instances for one table", kMaxTargets);
 					 Target &target = found[nfound++];

@@ -223,7 +223,13 @@ List *
 capture_instances_of_source(Oid source)
 {
 	ScanKeyData key = scan_key(kCtSourceObjectId, F_OIDEQ, ObjectIdGetDatum(source));
-	return load_instances("change_tables_source_object_id_idx", {&key, 1});
+	List *result = load_instances("change_tables_source_object_id_idx", {&key, 1});
+	ListCell *cell;
+
+	foreach (cell, result)
+		if (static_cast<CaptureInstance *>(lfirst(cell))->has_drop_pending)
+			result = foreach_delete_current(result, cell);
+	return result;
 }
 
 List *
@@ -237,6 +243,10 @@ capture_instance_may_read(const CaptureInstance *instance, Oid role)
 {
 	if (superuser_arg(role) || compat_database_ownercheck(MyDatabaseId, role))
 		return true;
+
+	/* Rights to a table that is gone cannot be looked up; its oid may be another table's. */
+	if (instance->has_drop_pending)
+		return false;
 
 	if (instance->has_role)
 	{

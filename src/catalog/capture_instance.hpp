@@ -74,7 +74,10 @@ CaptureInstance *capture_instance_by_name(const char *ci, bool missing_ok);
 /* The same by change_tables.instance_id. */
 CaptureInstance *capture_instance_by_id(int32 instance_id, bool missing_ok);
 
-/* The instances of a source table in order of creation (0 to 2 CaptureInstance pointers). */
+/*
+ * The instances of a source table in order of creation (0 to 2 CaptureInstance pointers). Those of a table that
+ * was dropped and had the same oid are not among them.
+ */
 List *capture_instances_of_source(Oid source);
 
 /* All instances of the database, in order of creation. */

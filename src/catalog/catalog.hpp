@@ -119,6 +119,11 @@ constexpr AttrNumber kRiFormer = 2;
 constexpr AttrNumber kRiIndexName = 3;
 constexpr int kRiColumns = 3;
 
+/* cdc._source_drops */
+constexpr AttrNumber kSdInstanceId = 1;
+constexpr AttrNumber kSdDropLsn = 2;
+constexpr int kSdColumns = 2;
+
 /* cdc._ddl_queue: rows are inserted and deleted again at once; only the WAL record counts */
 constexpr AttrNumber kDqKind = 1;
 constexpr AttrNumber kDqInstanceId = 2;

@@ -224,22 +224,6 @@ instances_where(Wanted wanted)
 	return result;
 }
 
-/* The instances that hear of a command on a table. */
-List *
-instances_of_table(Oid relation, bool recurses)
-{
-	List *result = instances_fed_by(relation);
-
-	if (recurses && has_subclass(relation))
-	{
-		/* Captured tables that inherit from it, partitioned ones further down included. */
-		List *below = list_delete_oid(find_all_inheritors(relation, NoLock, nullptr), relation);
-		result = list_concat(
-			result, instances_where([&](Oid source) { return list_member_oid(below, source); }));
-	}
-	return result;
-}
-
 /* The instances with a table in that schema. */
 List *
 instances_in_schema(Oid schema)
@@ -314,6 +298,21 @@ instances_fed_by(Oid relation)
 	return result;
 }
 
+List *
+instances_of_table(Oid relation, bool recurses)
+{
+	List *result = instances_fed_by(relation);
+
+	if (recurses && has_subclass(relation))
+	{
+		/* Captured tables that inherit from it, partitioned ones further down included. */
+		List *below = list_delete_oid(find_all_inheritors(relation, NoLock, nullptr), relation);
+		result = list_concat(
+			result, instances_where([&](Oid source) { return list_member_oid(below, source); }));
+	}
+	return result;
+}
+
 void
 ddl_history_emit(QueueKind kind, const CaptureInstance *instance, const char *command)
 {
@@ -357,18 +356,15 @@ ddl_history_record(Node *parse_tree, List *objects)
 }
 
 void
-ddl_history_record_relations(List *relations)
+ddl_history_record_instances(List *instances, List *relations)
 {
 	List *affected = NIL;
 	ListCell *cell;
 
 	foreach (cell, relations)
-	{
-		ListCell *instance_cell;
-		foreach (instance_cell, instances_fed_by(lfirst_oid(cell)))
-			affected =
-				add_affected(affected, static_cast<CaptureInstance *>(lfirst(instance_cell)), false);
-	}
+		instances = list_concat(instances, instances_fed_by(lfirst_oid(cell)));
+	foreach (cell, instances)
+		affected = add_affected(affected, static_cast<CaptureInstance *>(lfirst(cell)), false);
 	emit(affected);
 }
 

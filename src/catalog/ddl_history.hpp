@@ -30,14 +30,17 @@ struct DdlObject
 /* The instances that a relation feeds: its own, and those of the tables that it is a partition of. */
 List *instances_fed_by(Oid relation);
 
+/* The instances that hear of a command on a table; recurses: also on tables that inherit from it. */
+List *instances_of_table(Oid relation, bool recurses);
+
 /* Tells the writer of a command that has been executed. `objects`: DdlObject pointers. */
 void ddl_history_record(Node *parse_tree, List *objects);
 
 /*
- * Tells it of a column that went with something else: DROP TYPE ... CASCADE, for example. ALTER TABLE ... DROP
- * COLUMN comes through ddl_history_record.
+ * Tells it of a command that dropped partitions of `instances` (CaptureInstance pointers), and columns of
+ * `relations` (oids) with something else: DROP TYPE ... CASCADE, for example.
  */
-void ddl_history_record_relations(List *relations);
+void ddl_history_record_instances(List *instances, List *relations);
 
 /* One event of a kind that has a command text, for one instance. */
 void ddl_history_emit(QueueKind kind, const CaptureInstance *instance, const char *command);

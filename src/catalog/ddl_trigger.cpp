@@ -14,11 +14,11 @@
 
 #include "base/scope.hpp"
 #include "catalog/catalog.hpp"
-#include "catalog/catalog_rows.hpp"
+#include "catalog/ddl_drop.hpp"
 #include "catalog/ddl_history.hpp"
 #include "catalog/ddl_partitions.hpp"
 #include "catalog/instance_rows.hpp"
-#include "catalog/replica_identity.hpp"
+#include "catalog/key_guard.hpp"
 
 extern "C" {
 #include "commands/event_trigger.h"
@@ -31,59 +31,70 @@ namespace cdc::catalog
 namespace
 {
 
-/* Class and object oids that a query in this event trigger's context gives, as DdlObject pointers. */
-List *
-query_objects(const char *query)
+/* Calls take(row, descriptor) for each row that a query in this event trigger's context gives. */
+template <typename Take>
+void
+for_each_row(const char *query, Take take)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	List *result = NIL;
-
 	SPI_connect();
 	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read what the command has done");
 	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool isnull;
-		TupleDesc descriptor = SPI_tuptable->tupdesc;
-		HeapTuple row = SPI_tuptable->vals[i];
-		Oid class_id = DatumGetObjectId(SPI_getbinval(row, descriptor, 1, &isnull));
-		Oid object_id = DatumGetObjectId(SPI_getbinval(row, descriptor, 2, &isnull));
-		in_context(caller, [&] {
-			auto *object = static_cast<DdlObject *>(palloc(sizeof(DdlObject)));
-			*object = {.class_id = class_id, .object_id = object_id};
-			result = lappend(result, object);
-		});
-	}
+		take(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
 	SPI_finish();
+}
+
+Oid
+oid_column(HeapTuple row, TupleDesc descriptor, int column)
+{
+	bool isnull;
+	return DatumGetObjectId(SPI_getbinval(row, descriptor, column, &isnull));
+}
+
+/* What the command has made or altered: DdlObject pointers. */
+List *
+objects_of_command()
+{
+	MemoryContext caller = CurrentMemoryContext;
+	List *result = NIL;
+
+	for_each_row("SELECT classid, objid FROM pg_catalog.pg_event_trigger_ddl_commands()",
+				 [&](HeapTuple row, TupleDesc descriptor) {
+					 DdlObject found = {.class_id = oid_column(row, descriptor, 1),
+										.object_id = oid_column(row, descriptor, 2)};
+					 in_context(caller, [&] {
+						 auto *object = static_cast<DdlObject *>(palloc(sizeof(DdlObject)));
+						 *object = found;
+						 result = lappend(result, object);
+					 });
+				 });
 	return result;
 }
 
-/* The source tables that are gone: what is before the drop in the log is still captured. */
-void
-relations_dropped()
+/* Tables that the command has dropped, and columns of others: DroppedRelation pointers. */
+List *
+tables_dropped_by_command()
 {
-	List *relations = query_objects(
-		"SELECT classid, objid FROM pg_catalog.pg_event_trigger_dropped_objects() "
-		"WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass "
-		"AND objsubid OPERATOR(pg_catalog.=) 0 AND object_type OPERATOR(pg_catalog.=) 'table'");
-	ListCell *cell;
+	MemoryContext caller = CurrentMemoryContext;
+	List *result = NIL;
 
-	foreach (cell, relations)
-	{
-		Oid relation = static_cast<DdlObject *>(lfirst(cell))->object_id;
-		ScanKeyData key = scan_key(kCtSourceObjectId, F_OIDEQ, ObjectIdGetDatum(relation));
-		rows_lock("change_tables", "change_tables_source_object_id_idx", {&key, 1});
-		rows_scan("change_tables", "change_tables_source_object_id_idx", {&key, 1},
-				  RowExclusiveLock, [&](Relation table, HeapTuple tuple) {
-					  auto row = row_deform<kCtColumns>(table, tuple);
-					  row.set(kCtHasDropPending, BoolGetDatum(true));
-					  HeapTuple changed =
-						  heap_form_tuple(RelationGetDescr(table), row.values, row.nulls);
-					  CatalogTupleUpdate(table, &tuple->t_self, changed);
-				  });
-		replica_identity_forget(relation);
-	}
-	CommandCounterIncrement();
+	for_each_row(
+		"SELECT objid, objsubid OPERATOR(pg_catalog.<>) 0 "
+		"FROM pg_catalog.pg_event_trigger_dropped_objects() "
+		"WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass "
+		"AND object_type OPERATOR(pg_catalog.=) ANY (ARRAY['table', 'table column'])",
+		[&](HeapTuple row, TupleDesc descriptor) {
+			bool isnull;
+			DroppedRelation found = {
+				.relation = oid_column(row, descriptor, 1),
+				.is_column = DatumGetBool(SPI_getbinval(row, descriptor, 2, &isnull))};
+			in_context(caller, [&] {
+				auto *dropped = static_cast<DroppedRelation *>(palloc(sizeof(DroppedRelation)));
+				*dropped = found;
+				result = lappend(result, dropped);
+			});
+		});
+	return result;
 }
 
 void
@@ -165,40 +176,56 @@ CDC_FUNCTION(cdc_on_ddl_command_end)
 	Node *parsetree = event_of(fcinfo, "_on_ddl_command_end")->parsetree;
 	PartitionDdl ddl = partition_ddl_of(parsetree);
 	UnloggedPartition unlogged = {};
+	BrokenKey broken = {};
 
 	(void)in_subtransaction(
 		[&]() {
 			if (!anything_captured())
 				return;
-			List *objects = query_objects(
-				"SELECT classid, objid FROM pg_catalog.pg_event_trigger_ddl_commands()");
+			List *objects = objects_of_command();
 			if (ddl.adds)
 				unlogged = partitions_added(objects);
 			if (OidIsValid(unlogged.partition))
 				return;
 			if (ddl.removes)
 				partitions_removed(castNode(AlterTableStmt, parsetree));
+			if (IsA(parsetree, AlterTableStmt))
+				broken = key_guard_after_alter(castNode(AlterTableStmt, parsetree), objects);
+			else if (IsA(parsetree, RenameStmt))
+				key_guard_follow_rename(castNode(RenameStmt, parsetree));
 			ddl_history_record(parsetree, objects);
 		},
 		warn_of_failure);
 
 	if (OidIsValid(unlogged.partition))
 		error_unlogged_partition(unlogged);
+	if (broken.instance != nullptr)
+		error_key_nullable(broken.instance, broken.nullable_column);
 	PG_RETURN_NULL();
 }
 
-/* cdc._on_sql_drop */
+/* cdc._on_sql_drop: what is gone by now, as a whole. */
 CDC_FUNCTION(cdc_on_sql_drop)
 {
 	using namespace cdc;
 	using namespace cdc::catalog;
 
-	(void)event_of(fcinfo, "_on_sql_drop");
+	Node *parsetree = event_of(fcinfo, "_on_sql_drop")->parsetree;
+	CaptureInstance *forbids = nullptr;
+	BrokenKey broken = {};
+
 	(void)in_subtransaction(
-		[]() {
-			if (anything_captured())
-				relations_dropped();
+		[&]() {
+			if (!anything_captured())
+				return;
+			forbids = ddl_drop_record(parsetree, tables_dropped_by_command());
+			broken = key_guard_after_drop();
 		},
 		warn_of_failure);
+
+	if (forbids != nullptr)
+		error_switch_forbidden(forbids, "drop", 22843);
+	if (broken.instance != nullptr)
+		error_key_dropped(broken.instance, broken.is_constraint);
 	PG_RETURN_NULL();
 }

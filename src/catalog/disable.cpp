@@ -14,15 +14,14 @@
 #include "base/errors.hpp"
 #include "catalog/capture_instance.hpp"
 #include "catalog/catalog.hpp"
+#include "catalog/instance_remove.hpp"
 #include "catalog/instance_rows.hpp"
 #include "catalog/internal_ddl.hpp"
 #include "catalog/replica_identity.hpp"
 #include "catalog/source_table.hpp"
-#include "query/query_functions.hpp"
 
 extern "C" {
 #include "catalog/pg_inherits.h"
-#include "commands/tablecmds.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
 }
@@ -73,31 +72,6 @@ choose_instances(const DisableRequest &request, List *instances)
 							  names.data),
 					errhint("Pass one of them, or 'all'.")));
 	pg_unreachable();
-}
-
-/* Takes one instance away. Runs as the extension's owner. */
-void
-remove_instance(const CaptureInstance &instance)
-{
-	instance_name_lock(NameStr(instance.name));
-	query::query_functions_drop(instance.instance_id, NameStr(instance.name));
-
-	/*
-	 * Leaves are invalidated too: the writer's idea of where rows of this instance go hangs on
-	 * them.
-	 */
-	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(instance.change_table)))
-	{
-		ListCell *cell;
-		RenameRelationInternal(instance.change_table, psprintf("_dropped_%d", instance.instance_id),
-							   true, false);
-		CommandCounterIncrement();
-		foreach (cell, find_inheritance_children(instance.change_table, NoLock))
-			CacheInvalidateRelcacheByRelid(lfirst_oid(cell));
-	}
-	instance_rows_delete(instance.change_table);
-	ddl_queue_emit(QueueKind::DisableTable, instance.instance_id, instance.change_table,
-				   instance.source, nullptr);
 }
 
 /* The index that an instance with before_image 'key' may have made the identity of `relation`. */
@@ -153,7 +127,7 @@ remove_instances(List *instances)
 							AccessExclusiveLock);
 		instance_set_lock_to_remove();
 		foreach (cell, instances)
-			remove_instance(*static_cast<CaptureInstance *>(lfirst(cell)));
+			instance_remove(*static_cast<CaptureInstance *>(lfirst(cell)));
 		/* The worker keeps running without its job: it moves the slot on, and drops what is left. */
 		if (instance_set_is_empty())
 			job_rows_delete();
@@ -171,7 +145,10 @@ disable_orphan(const DisableRequest &request)
 	CaptureInstance *instance =
 		request.all ? nullptr : capture_instance_by_name(request.capture_instance, true);
 
-	if (instance == nullptr || SearchSysCacheExists1(RELOID, ObjectIdGetDatum(instance->source)))
+	/* Its oid may be another table's by now. Without event triggers the mark is missing. */
+	if (instance == nullptr ||
+		(!instance->has_drop_pending &&
+		 SearchSysCacheExists1(RELOID, ObjectIdGetDatum(instance->source))))
 		return false;
 	require_database_owner("sp_cdc_disable_table");
 	remove_instances(list_make1(instance));
@@ -181,14 +158,13 @@ disable_orphan(const DisableRequest &request)
 void
 disable_table(const DisableRequest &request)
 {
+	/* A new table may have the name of the one that was dropped. */
+	if (disable_orphan(request))
+		return;
 	Oid source =
 		source_table_lookup(request.source_schema, request.source_name, NoLock, false, true);
 	if (!OidIsValid(source))
-	{
-		if (!disable_orphan(request))
-			error_source_not_found(request.source_schema, request.source_name);
-		return;
-	}
+		error_source_not_found(request.source_schema, request.source_name);
 
 	/*
 	 * Putting the replica identity back takes ACCESS EXCLUSIVE, and is done with the last instance. A writer

@@ -11,10 +11,10 @@
 #include "base/args.hpp"
 #include "base/errors.hpp"
 #include "catalog/capture_instance.hpp"
+#include "query/result_row.hpp"
 
 extern "C" {
 #include "lib/stringinfo.h"
-#include "utils/tuplestore.h"
 }
 
 namespace cdc::query
@@ -22,50 +22,6 @@ namespace cdc::query
 
 namespace
 {
-
-/* One row of a result, filled from left to right. */
-template <int Columns> struct ResultRow
-{
-	Datum values[Columns] = {};
-	bool nulls[Columns] = {};
-	int used = 0;
-
-	void
-	add(Datum value)
-	{
-		Assert(used < Columns);
-		values[used++] = value;
-	}
-	void
-	add_null()
-	{
-		Assert(used < Columns);
-		nulls[used++] = true;
-	}
-	void
-	add_text(const char *text)
-	{
-		if (text != nullptr)
-			add(CStringGetTextDatum(text));
-		else
-			add_null();
-	}
-	void
-	add_int32(std::optional<int32> value)
-	{
-		if (value)
-			add(Int32GetDatum(*value));
-		else
-			add_null();
-	}
-	void
-	put(FunctionCallInfo fcinfo)
-	{
-		auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
-		Assert(used == Columns);
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
-};
 
 /* What of a type the information schema would tell. */
 struct TypeDetails
