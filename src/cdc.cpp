@@ -8,6 +8,7 @@
 #include "base/shmem.hpp"
 #include "catalog/drop_guard.hpp"
 #include "catalog/drop_watch.hpp"
+#include "catalog/publications.hpp"
 #include "catalog/truncate_guard.hpp"
 #include "worker/launcher.hpp"
 #include "worker/utility_hook.hpp"
@@ -37,6 +38,7 @@ _PG_init(void)
 	cdc::catalog::truncate_guard_init();
 	cdc::catalog::drop_watch_init();
 	cdc::catalog::drop_guard_init();
+	cdc::catalog::publications_init();
 	cdc::worker::utility_hook_init();
 	cdc::worker::launcher_register();
 }

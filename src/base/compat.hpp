@@ -173,3 +173,14 @@ compat_transaction_has_ended(TransactionId xid)
 #else
 #define CDC_SLOT_INVALIDATED(slot) ((slot)->data.invalidated != RS_INVAL_NONE)
 #endif
+
+/* A tree walker as the server's walkers want it; until 16 they declare it without arguments. */
+inline auto
+compat_walker(bool (*walker)(Node *, void *))
+{
+#if PG_VERSION_NUM < 160000
+	return reinterpret_cast<bool (*)()>(walker);
+#else
+	return walker;
+#endif
+}

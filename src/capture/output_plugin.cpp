@@ -11,6 +11,7 @@
 
 #include "capture/decoder_process.hpp"
 #include "capture/transaction_stream.hpp"
+#include "catalog/publications.hpp"
 
 extern "C" {
 #include "replication/output_plugin.h"
@@ -37,7 +38,8 @@ startup(LogicalDecodingContext *, OutputPluginOptions *options, bool)
 				 "Read changes with the functions cdc.fn_cdc_get_all_changes_<capture_instance>, "
 				 "or create a slot with another plugin.")));
 	options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
-	options->receive_rewrites = false;
+	/* Our own tables are seen only so: catalog/publications.hpp. */
+	options->receive_rewrites = true;
 }
 
 void
@@ -49,7 +51,8 @@ begin(LogicalDecodingContext *, ReorderBufferTXN *txn)
 void
 change(LogicalDecodingContext *, ReorderBufferTXN *, Relation relation, ReorderBufferChange *change)
 {
-	transaction_stream_change(relation, change);
+	if (!catalog::relation_is_being_rewritten(relation))
+		transaction_stream_change(relation, change);
 }
 
 void

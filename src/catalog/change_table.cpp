@@ -16,6 +16,7 @@
 #include "catalog/change_table.hpp"
 #include "catalog/gaps.hpp"
 #include "catalog/internal_ddl.hpp"
+#include "catalog/publications.hpp"
 
 extern "C" {
 #include "catalog/dependency.h"
@@ -285,6 +286,7 @@ leaf_create(Oid root, int32 instance_id, const LeafRange &range)
 		CommandCounterIncrement();
 		NewRelationCreateToastTable(leaf, Datum(0));
 		relation_clear_privileges(leaf);
+		relation_hide_from_publications(leaf);
 		extension_add_relation(leaf);
 		CommandCounterIncrement();
 		leaf_attach(root, name, range);

@@ -7,6 +7,7 @@
 #include "catalog/catalog.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/change_table.hpp"
+#include "catalog/publications.hpp"
 
 extern "C" {
 #include "catalog/pg_class.h"
@@ -41,5 +42,6 @@ CDC_FUNCTION(cdc_clear_default_privileges)
 	ListCell *cell;
 	foreach (cell, relations)
 		relation_clear_privileges(lfirst_oid(cell));
+	all_relations_hide_from_publications();
 	PG_RETURN_VOID();
 }

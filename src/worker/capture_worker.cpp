@@ -19,6 +19,7 @@
 #include "capture/wal_reader.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/database.hpp"
+#include "catalog/publications.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -190,6 +191,7 @@ prepare(CaptureWorker *worker, Identity *identity)
 		if (gap.message == nullptr)
 		{
 			origin = set_up_origin();
+			catalog::all_relations_hide_from_publications(); /* pg_upgrade has made them anew */
 			if (identity->timeline != GetWALInsertionTimeLine())
 				catalog::database_update_timeline(GetWALInsertionTimeLine());
 		}
