@@ -245,6 +245,47 @@ COMMENT ON COLUMN cdc._progress.next_ordinal IS 'number of the next change';
 COMMENT ON COLUMN cdc._progress.last_start_lsn IS 'newest start_lsn given to lsn_time_mapping';
 COMMENT ON COLUMN cdc._progress.last_end_time IS 'its tran_end_time';
 
+-- Errors of the processes of this database: dm_cdc_errors shows them. Written by the process that has failed, in a
+-- transaction of its own.
+CREATE TABLE cdc._errors (
+	error_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	session_id integer NOT NULL,
+	phase_number integer NOT NULL,
+	entry_time timestamptz NOT NULL,
+	error_number integer,
+	error_severity integer NOT NULL,
+	error_state integer NOT NULL,
+	error_message text,
+	start_lsn pg_lsn NOT NULL,
+	begin_lsn pg_lsn NOT NULL,
+	sequence_value pg_lsn NOT NULL,
+	sqlstate text NOT NULL,
+	detail text,
+	hint text,
+	process text NOT NULL,
+	first_time timestamptz NOT NULL,
+	occurrences bigint NOT NULL
+);
+COMMENT ON TABLE cdc._errors IS 'errors of the last sessions';
+COMMENT ON COLUMN cdc._errors.error_id IS 'order of the errors';
+COMMENT ON COLUMN cdc._errors.session_id IS 'as in dm_cdc_errors, and so are the others';
+COMMENT ON COLUMN cdc._errors.phase_number IS 'phase';
+COMMENT ON COLUMN cdc._errors.entry_time IS 'when it happened, the last time';
+COMMENT ON COLUMN cdc._errors.error_number IS 'SQL Server''s number';
+COMMENT ON COLUMN cdc._errors.error_severity IS '16';
+COMMENT ON COLUMN cdc._errors.error_state IS '1';
+COMMENT ON COLUMN cdc._errors.error_message IS 'message';
+COMMENT ON COLUMN cdc._errors.start_lsn IS 'start of the session';
+COMMENT ON COLUMN cdc._errors.begin_lsn IS 'first record of the transaction';
+COMMENT ON COLUMN cdc._errors.sequence_value IS '__$seqval of the row';
+COMMENT ON COLUMN cdc._errors.sqlstate IS 'SQLSTATE';
+COMMENT ON COLUMN cdc._errors.detail IS 'detail';
+COMMENT ON COLUMN cdc._errors.hint IS 'hint';
+COMMENT ON COLUMN cdc._errors.process IS 'which process';
+COMMENT ON COLUMN cdc._errors.first_time IS 'when it happened first';
+COMMENT ON COLUMN cdc._errors.occurrences IS 'how often';
+COMMENT ON SEQUENCE cdc._errors_error_id_seq IS '_errors.error_id';
+
 -- The replica identity each source table had before, to put back: i = index_name is used.
 CREATE TABLE cdc._replica_identity (
 	source_object_id oid PRIMARY KEY,
@@ -968,3 +1009,418 @@ COMMENT ON COLUMN cdc.pg_stat_cdc.last_error_detail IS 'its detail';
 COMMENT ON COLUMN cdc.pg_stat_cdc.last_error_hint IS 'what to do about it';
 COMMENT ON COLUMN cdc.pg_stat_cdc.last_error_time IS 'when it happened';
 
+-- Who may look at monitoring: pg_monitor and the database's owner. What shows which tables are captured is not
+-- for everybody.
+
+CREATE FUNCTION cdc._scan_sessions(
+	OUT session_id integer, OUT start_time timestamptz, OUT end_time timestamptz, OUT duration bigint,
+	OUT scan_phase text, OUT error_count integer, OUT start_lsn pg_lsn, OUT current_lsn pg_lsn,
+	OUT end_lsn pg_lsn, OUT tran_count bigint, OUT last_commit_lsn pg_lsn,
+	OUT last_commit_time timestamptz, OUT log_record_count bigint, OUT schema_change_count integer,
+	OUT command_count bigint, OUT first_begin_cdc_lsn pg_lsn, OUT last_commit_cdc_lsn pg_lsn,
+	OUT last_commit_cdc_time timestamptz, OUT latency integer, OUT empty_scan_count integer,
+	OUT failed_sessions_count integer, OUT duration_ms bigint, OUT latency_ms bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'cdc_scan_sessions';
+REVOKE ALL ON FUNCTION cdc._scan_sessions() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc._scan_sessions() TO pg_monitor, pg_database_owner;
+COMMENT ON FUNCTION cdc._scan_sessions() IS 'rows of cdc.dm_cdc_log_scan_sessions';
+
+CREATE VIEW cdc.dm_cdc_log_scan_sessions AS
+SELECT s.session_id, s.start_time, s.end_time, s.duration, s.scan_phase, s.error_count, s.start_lsn,
+	s.current_lsn, s.end_lsn, s.tran_count, s.last_commit_lsn, s.last_commit_time,
+	s.log_record_count, s.schema_change_count, s.command_count, s.first_begin_cdc_lsn,
+	s.last_commit_cdc_lsn, s.last_commit_cdc_time, s.latency, s.empty_scan_count,
+	s.failed_sessions_count, s.duration_ms, s.latency_ms
+FROM cdc._scan_sessions() AS s;
+GRANT SELECT ON cdc.dm_cdc_log_scan_sessions TO pg_monitor, pg_database_owner;
+COMMENT ON VIEW cdc.dm_cdc_log_scan_sessions IS
+	'scan sessions of this database since the server started: the last 100, and row 0 for all of them';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.session_id IS 'from 1 since the server started; 0: aggregate';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.start_time IS 'start of the session; row 0: of the first one';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.end_time IS 'end of the session; NULL: active';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.duration IS
+	'seconds, 0 without captured transactions; row 0: sum';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.scan_phase IS
+	'what it does, or where it ended: Reading configuration, Reading log, Writing changes, Schema versioning, Committing, Done; row 0: Aggregate';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.error_count IS 'errors; row 0: sum';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.start_lsn IS 'captured up to here when it began';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.current_lsn IS 'captured up to here now; row 0: 0/0';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.end_lsn IS 'read up to here at its end; NULL: active';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.tran_count IS 'captured transactions; row 0: sum';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.last_commit_lsn IS
+	'LSN of the last commit read, captured or not';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.last_commit_time IS 'its time';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.log_record_count IS 'WAL records read; row 0: sum';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.schema_change_count IS
+	'commands on captured tables that were met, once for each capture instance; row 0: sum';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.command_count IS 'captured row changes; row 0: sum';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.first_begin_cdc_lsn IS
+	'first WAL record of the first captured transaction';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.last_commit_cdc_lsn IS 'commit LSN of the last captured transaction';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.last_commit_cdc_time IS 'its commit time';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.latency IS
+	'seconds from that commit to the end of the session, 0 in empty ones; row 0: the last that was measured';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.empty_scan_count IS
+	'consecutive sessions without captured transactions that this row stands for; row 0: all';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.failed_sessions_count IS
+	'failed sessions that this row stands for; row 0: all';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.duration_ms IS 'duration in milliseconds';
+COMMENT ON COLUMN cdc.dm_cdc_log_scan_sessions.latency_ms IS 'latency in milliseconds';
+
+CREATE FUNCTION cdc._pending_errors(
+	OUT session_id integer, OUT phase_number integer, OUT entry_time timestamptz, OUT error_number integer,
+	OUT error_severity integer, OUT error_state integer, OUT error_message text, OUT start_lsn pg_lsn,
+	OUT begin_lsn pg_lsn, OUT sequence_value pg_lsn, OUT sqlstate text, OUT detail text, OUT hint text,
+	OUT process text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'cdc_pending_errors';
+REVOKE ALL ON FUNCTION cdc._pending_errors() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc._pending_errors() TO pg_monitor, pg_database_owner;
+COMMENT ON FUNCTION cdc._pending_errors() IS 'errors that could not be stored in cdc._errors yet';
+
+CREATE VIEW cdc.dm_cdc_errors AS
+SELECT e.session_id, e.phase_number, e.entry_time, e.error_number, e.error_severity, e.error_state,
+	e.error_message, e.start_lsn, e.begin_lsn, e.sequence_value, e.sqlstate, e.detail, e.hint,
+	e.process, e.first_time, e.occurrences
+FROM cdc._errors AS e
+UNION ALL
+SELECT p.session_id, p.phase_number, p.entry_time, p.error_number, p.error_severity, p.error_state,
+	p.error_message, p.start_lsn, p.begin_lsn, p.sequence_value, p.sqlstate, p.detail, p.hint,
+	p.process, p.entry_time, 1
+FROM cdc._pending_errors() AS p
+WHERE NOT EXISTS (SELECT FROM cdc._errors AS e WHERE e.entry_time OPERATOR(pg_catalog.=) p.entry_time);
+GRANT SELECT ON cdc.dm_cdc_errors TO pg_monitor, pg_database_owner;
+COMMENT ON VIEW cdc.dm_cdc_errors IS
+	'errors of the processes of this database, those of the last 32 sessions; kept across restarts';
+COMMENT ON COLUMN cdc.dm_cdc_errors.session_id IS
+	'session in dm_cdc_log_scan_sessions, whose numbers begin again with the server; 0: not in a session';
+COMMENT ON COLUMN cdc.dm_cdc_errors.phase_number IS
+	'1 reading configuration, 2 reading log, 3 writing changes, 6 schema versioning, 7 committing; 0: not in a session';
+COMMENT ON COLUMN cdc.dm_cdc_errors.entry_time IS 'when it happened, the last time';
+COMMENT ON COLUMN cdc.dm_cdc_errors.error_number IS 'SQL Server''s number; NULL: it has none';
+COMMENT ON COLUMN cdc.dm_cdc_errors.error_severity IS '16';
+COMMENT ON COLUMN cdc.dm_cdc_errors.error_state IS '1';
+COMMENT ON COLUMN cdc.dm_cdc_errors.error_message IS 'the message';
+COMMENT ON COLUMN cdc.dm_cdc_errors.start_lsn IS 'start_lsn of the session; 0/0: not in a session';
+COMMENT ON COLUMN cdc.dm_cdc_errors.begin_lsn IS
+	'first WAL record of the transaction that was being captured; 0/0: none';
+COMMENT ON COLUMN cdc.dm_cdc_errors.sequence_value IS
+	'__$seqval of the row that was being captured; 0/0: none, or not known';
+COMMENT ON COLUMN cdc.dm_cdc_errors.sqlstate IS 'SQLSTATE';
+COMMENT ON COLUMN cdc.dm_cdc_errors.detail IS 'the values';
+COMMENT ON COLUMN cdc.dm_cdc_errors.hint IS 'what to do about it';
+COMMENT ON COLUMN cdc.dm_cdc_errors.process IS
+	'capture (the capture worker), decoder, cleanup, launcher, or enable (making the slot)';
+COMMENT ON COLUMN cdc.dm_cdc_errors.first_time IS 'when it happened first';
+COMMENT ON COLUMN cdc.dm_cdc_errors.occurrences IS 'how often, without another error in between';
+
+CREATE VIEW cdc.databases AS
+SELECT d.oid AS database_id, d.datname AS name,
+	CASE WHEN d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+		THEN EXISTS (SELECT FROM cdc._identity)
+		ELSE EXISTS (
+				SELECT FROM pg_catalog.pg_replication_slots AS r
+				WHERE r.datoid OPERATOR(pg_catalog.=) d.oid AND r.plugin OPERATOR(pg_catalog.=) 'cdc'::name
+					AND r.slot_name OPERATOR(pg_catalog.=) pg_catalog.concat('cdc_', d.oid)::name)
+			OR EXISTS (
+				SELECT FROM cdc._stat_capture() AS s
+				WHERE s.database_id OPERATOR(pg_catalog.=) d.oid
+					AND s.state OPERATOR(pg_catalog.=) 'needs action')
+	END AS is_cdc_enabled
+FROM pg_catalog.pg_database AS d;
+GRANT SELECT ON cdc.databases TO PUBLIC;
+COMMENT ON VIEW cdc.databases IS 'databases of the server, and which of them are enabled';
+COMMENT ON COLUMN cdc.databases.database_id IS 'oid of the database';
+COMMENT ON COLUMN cdc.databases.name IS 'name of the database';
+COMMENT ON COLUMN cdc.databases.is_cdc_enabled IS
+	'whether it is enabled; of other databases: whether it has its replication slot, or a worker has found that it lost it';
+
+-- As SQL Server's sys.tables: shows whoever has any privilege on a table that it is there.
+CREATE VIEW cdc.tables WITH (security_barrier) AS
+SELECT c.oid AS object_id, n.nspname AS schema_name, c.relname AS name,
+	EXISTS (SELECT FROM cdc.change_tables AS t
+		WHERE t.source_object_id OPERATOR(pg_catalog.=) c.oid
+			OR (c.relispartition AND t.source_object_id OPERATOR(pg_catalog.=) ANY (
+				SELECT a.relid FROM pg_catalog.pg_partition_ancestors(c.oid) AS a))) AS is_tracked_by_cdc
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r'::"char", 'p'::"char"])
+	AND c.relpersistence OPERATOR(pg_catalog.<>) 't'::"char"
+	AND n.nspname OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog'::name, 'information_schema'::name, 'cdc'::name])
+	AND (pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role('pg_database_owner', 'USAGE')
+		OR pg_catalog.has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+		OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE, REFERENCES'));
+GRANT SELECT ON cdc.tables TO PUBLIC;
+COMMENT ON VIEW cdc.tables IS
+	'tables of this database on which the user has any privilege, and which of them are captured';
+COMMENT ON COLUMN cdc.tables.object_id IS 'oid of the table';
+COMMENT ON COLUMN cdc.tables.schema_name IS 'schema of the table';
+COMMENT ON COLUMN cdc.tables.name IS 'name of the table';
+COMMENT ON COLUMN cdc.tables.is_tracked_by_cdc IS
+	'whether its changes are captured: it has a capture instance, or is a partition of a table that has one';
+
+CREATE FUNCTION cdc._instance_counters(
+	OUT instance_id integer, OUT inserts bigint, OUT updates bigint, OUT deletes bigint,
+	OUT last_lsn pg_lsn, OUT last_time timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'cdc_instance_counters';
+REVOKE ALL ON FUNCTION cdc._instance_counters() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc._instance_counters() TO pg_monitor, pg_database_owner;
+COMMENT ON FUNCTION cdc._instance_counters() IS 'row changes captured since the server started, by capture instance';
+
+-- What the capture worker would refuse to write to, as table_append_open sees it: leaves in use or to be used.
+CREATE VIEW cdc._change_table_problems AS
+WITH leaf AS (
+	SELECT t.object_id, l.oid, l.relname, l.relam, l.relrowsecurity, l.relforcerowsecurity,
+		pg_catalog.right(l.relname::text, 16) AS low
+	FROM cdc.change_tables AS t
+	JOIN pg_catalog.pg_inherits AS i ON i.inhparent OPERATOR(pg_catalog.=) t.object_id
+	JOIN pg_catalog.pg_class AS l ON l.oid OPERATOR(pg_catalog.=) i.inhrelid
+), captured AS (
+	SELECT pg_catalog.concat(
+		pg_catalog.lpad(pg_catalog.lower(pg_catalog.split_part(p.captured_lsn::text, '/', 1)), 8, '0'),
+		pg_catalog.lpad(pg_catalog.lower(pg_catalog.split_part(p.captured_lsn::text, '/', 2)), 8, '0')) AS low
+	FROM cdc._progress AS p
+), found AS (
+	SELECT l.object_id, l.relname AS leaf, CASE
+		WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger AS g WHERE g.tgrelid OPERATOR(pg_catalog.=) l.oid) THEN 'a trigger'
+		WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class OPERATOR(pg_catalog.=) l.oid) THEN 'a rule'
+		WHEN l.relrowsecurity OR l.relforcerowsecurity THEN 'row-level security'
+		WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint AS c
+				WHERE c.conrelid OPERATOR(pg_catalog.=) l.oid AND c.contype OPERATOR(pg_catalog.=) 'c'::"char")
+			OR EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
+				WHERE a.attrelid OPERATOR(pg_catalog.=) l.oid AND a.attgenerated OPERATOR(pg_catalog.<>) ''::"char")
+			THEN 'a constraint or a generated column'
+		WHEN (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index AS x
+				WHERE x.indrelid OPERATOR(pg_catalog.=) l.oid) OPERATOR(pg_catalog.<>) 1 THEN 'an index, or lost one'
+		WHEN l.relam OPERATOR(pg_catalog.<>) 2::oid THEN 'another table access method'
+		END AS problem
+	FROM leaf AS l, captured AS k
+	WHERE NOT EXISTS (SELECT FROM leaf AS m
+		WHERE m.object_id OPERATOR(pg_catalog.=) l.object_id
+			AND m.low COLLATE pg_catalog."C" OPERATOR(pg_catalog.>) l.low COLLATE pg_catalog."C"
+			AND m.low COLLATE pg_catalog."C" OPERATOR(pg_catalog.<=) k.low COLLATE pg_catalog."C")
+)
+SELECT f.object_id, f.leaf, f.problem FROM found AS f WHERE f.problem IS NOT NULL;
+COMMENT ON VIEW cdc._change_table_problems IS 'change tables that the capture worker refuses to write to';
+COMMENT ON COLUMN cdc._change_table_problems.object_id IS 'oid of the change table';
+COMMENT ON COLUMN cdc._change_table_problems.leaf IS 'partition of it';
+COMMENT ON COLUMN cdc._change_table_problems.problem IS 'what it has got';
+
+CREATE VIEW cdc.pg_stat_cdc_tables AS
+SELECT t.capture_instance, t.source_object_id, n.nspname AS source_schema, s.relname AS source_table,
+	t.object_id,
+	CASE WHEN p.problem IS NOT NULL THEN 'refused'
+		WHEN g.n OPERATOR(pg_catalog.>) 0 THEN 'gap'
+		WHEN t.has_drop_pending THEN 'source dropped'
+		WHEN t.start_lsn IS NULL THEN 'starting'
+		ELSE 'capturing' END AS state,
+	CASE WHEN p.problem IS NOT NULL THEN pg_catalog.format('partition %I has got %s', p.leaf, p.problem)
+		WHEN g.n OPERATOR(pg_catalog.>) 0 THEN g.reason END AS state_detail,
+	COALESCE(c.inserts, 0) AS inserts, COALESCE(c.updates, 0) AS updates, COALESCE(c.deletes, 0) AS deletes,
+	c.last_lsn AS last_change_lsn, c.last_time AS last_change_time, t.start_lsn AS low_lsn,
+	(SELECT m.tran_end_time FROM cdc.lsn_time_mapping AS m
+		WHERE m.start_lsn OPERATOR(pg_catalog.>=) t.start_lsn
+		ORDER BY m.start_lsn USING OPERATOR(pg_catalog.<) LIMIT 1) AS low_time,
+	l.leaves, l.size_bytes
+FROM cdc.change_tables AS t
+LEFT JOIN pg_catalog.pg_class AS s ON s.oid OPERATOR(pg_catalog.=) t.source_object_id
+LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) s.relnamespace
+LEFT JOIN cdc._instance_counters() AS c ON c.instance_id OPERATOR(pg_catalog.=) t.instance_id
+LEFT JOIN LATERAL (
+	SELECT q.leaf, q.problem FROM cdc._change_table_problems AS q
+	WHERE q.object_id OPERATOR(pg_catalog.=) t.object_id LIMIT 1) AS p ON true
+LEFT JOIN LATERAL (
+	SELECT pg_catalog.count(*) AS n, pg_catalog.min(o.reason) AS reason FROM cdc.gaps AS o
+	WHERE o.end_lsn IS NULL AND (o.object_id IS NULL OR o.object_id OPERATOR(pg_catalog.=) t.object_id)) AS g ON true
+LEFT JOIN LATERAL (
+	SELECT pg_catalog.count(*) AS leaves,
+		COALESCE(pg_catalog.sum(pg_catalog.pg_total_relation_size(i.inhrelid)), 0)::bigint AS size_bytes
+	FROM pg_catalog.pg_inherits AS i WHERE i.inhparent OPERATOR(pg_catalog.=) t.object_id) AS l ON true;
+GRANT SELECT ON cdc.pg_stat_cdc_tables TO pg_monitor, pg_database_owner;
+COMMENT ON VIEW cdc.pg_stat_cdc_tables IS 'capture instances of this database, as they are now';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.capture_instance IS 'name of the capture instance';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.source_object_id IS 'oid of the source table';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.source_schema IS 'its schema; NULL: it has been dropped';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.source_table IS 'its name; NULL: it has been dropped';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.object_id IS 'oid of the change table';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.state IS
+	'capturing; starting (capture has not come to its first commit); refused (see state_detail); gap; source dropped';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.state_detail IS 'why it is refused, or the reason of the gap';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.inserts IS
+	'inserts captured since the server started; an update of the row identifier counts as delete and insert';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.updates IS 'updates captured since the server started';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.deletes IS 'deletes captured since the server started';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.last_change_lsn IS
+	'__$start_lsn of the last captured change; NULL: none since the server started';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.last_change_time IS 'its commit time';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.low_lsn IS 'low end of the LSN window';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.low_time IS
+	'commit time of the oldest transaction of the database at or after it';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.leaves IS 'partitions of the change table';
+COMMENT ON COLUMN cdc.pg_stat_cdc_tables.size_bytes IS 'their size with index and TOAST';
+
+CREATE FUNCTION cdc._is_preloaded() RETURNS boolean
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'cdc_is_preloaded';
+REVOKE ALL ON FUNCTION cdc._is_preloaded() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc._is_preloaded() TO pg_monitor, pg_database_owner;
+COMMENT ON FUNCTION cdc._is_preloaded() IS 'whether the library was loaded when the server started';
+
+CREATE FUNCTION cdc._health_checks(
+	wanted boolean, OUT ordinal integer, OUT check_name text, OUT status text, OUT value text,
+	OUT threshold text, OUT detail text, OUT action text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'cdc_health_checks';
+REVOKE ALL ON FUNCTION cdc._health_checks(boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc._health_checks(boolean) TO pg_monitor, pg_database_owner;
+COMMENT ON FUNCTION cdc._health_checks(boolean) IS
+	'checks of this database from shared memory; wanted: its capture job is to run';
+
+CREATE VIEW cdc._health AS
+WITH base AS (
+	SELECT cdc._is_preloaded() AS preloaded, pg_catalog.pg_is_in_recovery() AS standby,
+		pg_catalog.current_setting('wal_level') AS wal_level,
+		EXISTS (SELECT FROM cdc._identity) AS enabled,
+		EXISTS (SELECT FROM cdc._identity AS i, pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d
+			WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+				AND (c.system_identifier OPERATOR(pg_catalog.<>) i.system_identifier
+					OR d.oid OPERATOR(pg_catalog.<>) i.database_id)) AS copied,
+		COALESCE((SELECT j.started AND j.continuous FROM cdc.cdc_jobs AS j
+			WHERE j.job_type OPERATOR(pg_catalog.=) 'capture'), true) AS wanted
+), setting AS (
+	SELECT COALESCE(pg_catalog.current_setting('cdc.health_gap_recent', true), '7d')::interval AS gap_recent,
+		COALESCE(pg_catalog.current_setting('cdc.health_cleanup_warning', true), '1h')::interval AS cleanup_warning,
+		COALESCE(pg_catalog.current_setting('cdc.health_cleanup_critical', true), '3d')::interval AS cleanup_critical
+), gap AS (
+	SELECT pg_catalog.count(g.gap_id) FILTER (WHERE g.end_lsn IS NULL) AS open,
+		pg_catalog.count(g.gap_id) FILTER (WHERE g.end_lsn IS NOT NULL
+			AND g.detected_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) s.gap_recent)) AS recent,
+		(pg_catalog.array_agg(g.reason ORDER BY g.gap_id USING OPERATOR(pg_catalog.>)))[1] AS reason,
+		s.gap_recent
+	FROM setting AS s LEFT JOIN cdc.gaps AS g ON true GROUP BY s.gap_recent
+), refused AS (
+	SELECT pg_catalog.count(*) AS n, pg_catalog.min(
+		pg_catalog.format('Partition %I of capture instance "%s" has got %s.', p.leaf, t.capture_instance, p.problem)) AS detail
+	FROM cdc._change_table_problems AS p JOIN cdc.change_tables AS t USING (object_id)
+), identity AS (
+	SELECT pg_catalog.count(*) AS n,
+		pg_catalog.min(pg_catalog.format('%I.%I', n.nspname, r.relname)) AS example
+	FROM cdc.change_tables AS t
+	CROSS JOIN LATERAL (
+		SELECT t.source_object_id AS relid
+		UNION
+		SELECT f.relid::oid FROM pg_catalog.pg_partition_tree(t.source_object_id) AS f) AS f
+	JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) f.relid
+	JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) r.relnamespace
+	WHERE r.relkind OPERATOR(pg_catalog.=) 'r'::"char" AND NOT t.has_drop_pending
+		AND r.relreplident OPERATOR(pg_catalog.<>) 'f'::"char"
+		AND NOT (t.before_image OPERATOR(pg_catalog.=) 'key'::name AND EXISTS (
+			SELECT FROM pg_catalog.pg_index AS x
+			JOIN pg_catalog.pg_class AS xc ON xc.oid OPERATOR(pg_catalog.=) x.indexrelid
+			WHERE x.indrelid OPERATOR(pg_catalog.=) r.oid
+				AND (r.relispartition OR xc.relname OPERATOR(pg_catalog.=) t.index_name)
+				AND CASE r.relreplident WHEN 'i'::"char" THEN x.indisreplident
+					WHEN 'd'::"char" THEN x.indisprimary ELSE false END))
+), evt AS (
+	SELECT pg_catalog.count(*) AS total,
+		pg_catalog.count(*) FILTER (WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'A'::"char") AS off,
+		pg_catalog.min(e.evtname) FILTER (WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'A'::"char") AS example
+	FROM pg_catalog.pg_event_trigger AS e
+	JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_event_trigger'::regclass
+		AND d.objid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'::"char"
+		AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::regclass
+	JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) d.refobjid
+		AND x.extname OPERATOR(pg_catalog.=) 'cdc'::name
+), role AS (
+	SELECT pg_catalog.count(*) AS n,
+		pg_catalog.string_agg(r.rolname::text, ', ' ORDER BY r.rolname USING OPERATOR(pg_catalog.<)) AS names
+	FROM pg_catalog.pg_roles AS r WHERE r.rolreplication AND NOT r.rolsuper
+), version AS (
+	SELECT pg_catalog.current_setting('server_version_num')::integer AS n
+), bad AS (
+	SELECT v.n OPERATOR(pg_catalog.<) 150016
+		OR (v.n OPERATOR(pg_catalog.>=) 160000 AND v.n OPERATOR(pg_catalog.<) 160012)
+		OR (v.n OPERATOR(pg_catalog.>=) 170000 AND v.n OPERATOR(pg_catalog.<) 170008)
+		OR (v.n OPERATOR(pg_catalog.>=) 180000 AND v.n OPERATOR(pg_catalog.<) 180002) AS old
+	FROM version AS v
+)
+SELECT 1 AS ordinal, 'settings' AS check_name,
+	CASE WHEN b.preloaded AND b.wal_level OPERATOR(pg_catalog.=) 'logical' THEN 'ok' ELSE 'critical' END AS status,
+	pg_catalog.concat('wal_level ', b.wal_level, CASE WHEN b.preloaded THEN ', preloaded' ELSE ', not preloaded' END) AS value,
+	'wal_level logical, preloaded' AS threshold,
+	CASE WHEN b.standby THEN 'This is a standby: capture runs on the primary.' END AS detail,
+	CASE WHEN b.preloaded AND b.wal_level OPERATOR(pg_catalog.=) 'logical' THEN NULL
+		ELSE 'Set shared_preload_libraries = ''cdc'' and wal_level = logical, and restart the server.' END AS action
+FROM base AS b
+UNION ALL
+SELECT 2, 'database', CASE WHEN b.copied THEN 'critical' ELSE 'ok' END,
+	CASE WHEN b.copied THEN 'copied' WHEN b.enabled THEN 'enabled' ELSE 'not enabled' END, NULL,
+	CASE WHEN b.copied THEN 'It was enabled as another database, or on another server: it is a copy.' END,
+	CASE WHEN b.copied THEN 'CALL cdc.resume_after_gap();' WHEN NOT b.enabled THEN 'CALL cdc.sp_cdc_enable_db();' END
+FROM base AS b
+UNION ALL
+SELECT 10 OPERATOR(pg_catalog.+) h.ordinal, h.check_name, h.status, h.value, h.threshold, h.detail, h.action
+FROM base AS b CROSS JOIN LATERAL cdc._health_checks(b.wanted) AS h WHERE b.enabled
+UNION ALL
+SELECT 31, 'gaps', CASE WHEN g.open OPERATOR(pg_catalog.>) 0 THEN 'critical' WHEN g.recent OPERATOR(pg_catalog.>) 0 THEN 'warning' ELSE 'ok' END,
+	pg_catalog.format('%s open, %s recent', g.open, g.recent), pg_catalog.format('0 open, none for %s', g.gap_recent),
+	CASE WHEN g.open OPERATOR(pg_catalog.>) 0 OR g.recent OPERATOR(pg_catalog.>) 0 THEN g.reason END,
+	CASE WHEN g.open OPERATOR(pg_catalog.>) 0 THEN 'CALL cdc.resume_after_gap();'
+		WHEN g.recent OPERATOR(pg_catalog.>) 0 THEN 'SELECT * FROM cdc.gaps; consumers go on from end_lsn.' END
+FROM gap AS g, base AS b WHERE b.enabled
+UNION ALL
+SELECT 33, 'change_tables', CASE WHEN r.n OPERATOR(pg_catalog.>) 0 THEN 'critical' ELSE 'ok' END,
+	pg_catalog.format('%s refused', r.n), '0 refused', r.detail,
+	CASE WHEN r.n OPERATOR(pg_catalog.>) 0 THEN 'Undo the change to the partition; capture goes on by itself.' END
+FROM refused AS r, base AS b WHERE b.enabled
+UNION ALL
+SELECT 34, 'replica_identity', CASE WHEN i.n OPERATOR(pg_catalog.>) 0 THEN 'critical' ELSE 'ok' END,
+	pg_catalog.format('%s weaker', i.n), '0 weaker',
+	CASE WHEN i.n OPERATOR(pg_catalog.>) 0 THEN pg_catalog.format('Table %s does not log the before images that its capture instance needs.', i.example) END,
+	CASE WHEN i.n OPERATOR(pg_catalog.>) 0 THEN pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY FULL;', i.example) END
+FROM identity AS i, base AS b WHERE b.enabled
+UNION ALL
+SELECT 35, 'event_triggers', CASE WHEN e.off OPERATOR(pg_catalog.>) 0 THEN 'warning' ELSE 'ok' END,
+	pg_catalog.format('%s of %s enabled', e.total OPERATOR(pg_catalog.-) e.off, e.total), NULL,
+	CASE WHEN e.off OPERATOR(pg_catalog.>) 0 THEN 'Commands on captured tables are not noticed when they are run.' END,
+	CASE WHEN e.off OPERATOR(pg_catalog.>) 0 THEN pg_catalog.format('ALTER EVENT TRIGGER %I ENABLE ALWAYS;', e.example) END
+FROM evt AS e
+UNION ALL
+SELECT 36, 'replication_roles', CASE WHEN r.n OPERATOR(pg_catalog.>) 0 THEN 'warning' ELSE 'ok' END,
+	pg_catalog.format('%s', r.n), '0',
+	CASE WHEN r.n OPERATOR(pg_catalog.>) 0 THEN pg_catalog.format('They can read all of the log, whatever their rights on tables: %s.', r.names) END,
+	CASE WHEN r.n OPERATOR(pg_catalog.>) 0 THEN 'ALTER ROLE ... NOREPLICATION, for those that need no replication.' END
+FROM role AS r
+UNION ALL
+SELECT 37, 'server_version', CASE WHEN o.old THEN 'warning' ELSE 'ok' END,
+	pg_catalog.current_setting('server_version'), '15.16, 16.12, 17.8, 18.2',
+	CASE WHEN o.old THEN 'This minor release has known bugs in logical decoding.' END,
+	CASE WHEN o.old THEN 'Update the server to the newest minor release.' END
+FROM bad AS o;
+GRANT SELECT ON cdc._health TO pg_monitor, pg_database_owner;
+COMMENT ON VIEW cdc._health IS 'rows of cdc.health()';
+COMMENT ON COLUMN cdc._health.ordinal IS 'order of the checks';
+COMMENT ON COLUMN cdc._health.check_name IS 'name of the check';
+COMMENT ON COLUMN cdc._health.status IS 'ok, warning or critical';
+COMMENT ON COLUMN cdc._health.value IS 'what was found';
+COMMENT ON COLUMN cdc._health.threshold IS 'what it is compared with: the limit, or warning and critical';
+COMMENT ON COLUMN cdc._health.detail IS 'why';
+COMMENT ON COLUMN cdc._health.action IS 'what to do next';
+
+-- The health of capture in this database: one row for each check.
+-- Result: check_name; status ok, warning or critical; value; threshold: the limit, or the two that begin warning and
+-- critical; detail: why; action: the next command, NULL when there is nothing to do.
+-- Thresholds are the settings cdc.health_*. Errors: none of its own. Privilege: pg_monitor, the database's owner.
+CREATE FUNCTION cdc.health(
+	OUT check_name text, OUT status text, OUT value text, OUT threshold text, OUT detail text, OUT action text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+	SELECT h.check_name, h.status, h.value, h.threshold, h.detail, h.action
+	FROM cdc._health AS h ORDER BY h.ordinal USING OPERATOR(pg_catalog.<);
+END;
+REVOKE ALL ON FUNCTION cdc.health() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc.health() TO pg_monitor, pg_database_owner;
+COMMENT ON FUNCTION cdc.health() IS
+	'checks of change data capture in this database: ok, warning or critical, with value, threshold and what to do';

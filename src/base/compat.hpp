@@ -23,6 +23,7 @@ extern "C" {
 #include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
 #include "utils/acl.h"
 }
 
@@ -183,4 +184,23 @@ compat_walker(bool (*walker)(Node *, void *))
 #else
 	return walker;
 #endif
+}
+
+/*
+ * Background worker processes that could be started now. The list of free ones is private and has another
+ * type from 16 on; to which list a process belongs is not.
+ */
+inline int
+compat_free_worker_processes()
+{
+	int free = 0;
+	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
+	{
+		const PGPROC *proc = &ProcGlobal->allProcs[i];
+		if (static_cast<const void *>(proc->procgloballist) ==
+				static_cast<const void *>(&ProcGlobal->bgworkerFreeProcs) &&
+			proc->pid == 0)
+			free++;
+	}
+	return free;
 }

@@ -114,6 +114,43 @@ report_error(Body body, OnError on_error)
 }
 
 /*
+ * Runs body, the whole life of a process. An error is written to the server log and its transaction is
+ * aborted; then on_error(const ErrorData &) is called, outside any transaction, which may begin one of its
+ * own; then the process ends with exit code 1.
+ */
+template <typename Body, typename OnError>
+inline void
+end_process_on_error(Body body, OnError on_error)
+{
+	static_assert(std::is_trivially_destructible_v<Body>);
+	static_assert(std::is_trivially_destructible_v<OnError>);
+	ErrorData *failure = nullptr;
+
+	PG_TRY();
+	{
+		body();
+	}
+	PG_CATCH();
+	{
+		/* What is left of the failed work is not needed to write down why. */
+		MemoryContextSwitchTo(TopMemoryContext);
+		failure = CopyErrorData();
+		HOLD_INTERRUPTS();
+		EmitErrorReport();
+		AbortOutOfAnyTransaction();
+		LWLockReleaseAll();
+		FlushErrorState();
+		RESUME_INTERRUPTS();
+		MemoryContextSwitchTo(TopMemoryContext);
+	}
+	PG_END_TRY();
+	if (failure == nullptr)
+		return;
+	on_error(*failure);
+	proc_exit(1);
+}
+
+/*
  * Runs body in a subtransaction. On error it is rolled back, on_error(const ErrorData &) is called in
  * the caller's memory context, and the call returns false. Cancel and termination go on to the
  * caller's caller: they are not failures of the body.

@@ -6,6 +6,7 @@
 
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
+#include "monitor/monitor_state.hpp"
 
 extern "C" {
 #include "replication/slot.h"
@@ -38,7 +39,8 @@ request_hook()
 	if (previous_request_hook)
 		previous_request_hook();
 	RequestAddinShmemSpace(shared_state_size());
-	RequestNamedLWLockTranche(kTrancheName, 1);
+	RequestAddinShmemSpace(monitor::monitor_state_size(Max(max_replication_slots, 1)));
+	RequestNamedLWLockTranche(kTrancheName, 2);
 }
 
 void
@@ -49,6 +51,8 @@ startup_hook()
 
 	with_lock(AddinShmemInitLock, LW_EXCLUSIVE, [] {
 		bool found;
+		monitor::monitor_state_create(Max(max_replication_slots, 1),
+									  &GetNamedLWLockTranche(kTrancheName)[1].lock);
 		shared_state =
 			static_cast<SharedState *>(ShmemInitStruct("cdc", shared_state_size(), &found));
 		if (found)

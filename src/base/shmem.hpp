@@ -7,8 +7,8 @@
  *	  and every caller says so with error_not_preloaded().
  *
  *	  Locks. `SharedState::lock` protects the assignment of entries to databases and every field
- *	  of an entry that is not an atomic. It is the only lock of ours and is never held over
- *	  anything that can raise, allocate or wait. Atomics are written by one process each (named at
+ *	  of an entry that is not an atomic. It is never held over anything that can raise, allocate or
+ *	  wait. The only other lock of ours, MonitorState::lock, is taken after it. Atomics are written by one process each (named at
  *	  the field) and read by anybody.
  *
  *	  Nothing here is needed for correctness after a crash: it is rebuilt from slots and tables.

@@ -51,12 +51,16 @@ struct ItemHeader
 
 /* RowItem.header.flags: the old row was not in the log although the instance was promised it. */
 constexpr uint16 kRowBeforeImageMissing = 1;
+/* ... and the operation of the row, so that it can be counted without a look inside. */
+constexpr int kRowOperationShift = 8;
 
 struct BeginItem
 {
 	ItemHeader header;
 	XLogRecPtr commit_lsn; /* start of the commit record: __$start_lsn */
 	XLogRecPtr end_lsn;	   /* end of the commit record: what progress compares with */
+	XLogRecPtr begin_lsn;  /* the transaction's first WAL record */
+	TimestampTz commit_time;
 	TransactionId xid;
 };
 

@@ -18,6 +18,7 @@
 #include "capture/table_append.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/change_table.hpp"
+#include "monitor/scan_sessions.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -46,6 +47,9 @@ struct LeafRange
 	XLogRecPtr high; /* exclusive */
 };
 
+/* Values of __$operation are below this. */
+constexpr int kOperations = 5;
+
 /* What the writer knows of a capture instance, across batches. */
 struct Instance
 {
@@ -56,6 +60,11 @@ struct Instance
 	LeafRange range; /* of the leaf in use */
 	BlockNumber summarized;
 	TableAppend *append; /* open in the current batch, or NULL */
+
+	monitor::InstanceCounters *counters; /* NULL: not asked for yet, or no room */
+	int64 written[kOperations];			 /* rows of the current batch by operation */
+	TimestampTz last_time;				 /* commit time of the last of them ... */
+	XLogRecPtr last_lsn;				 /* ... and its LSN */
 };
 
 /* Each source relation (a leaf of a partitioned table, say) has a layout of its own. */
@@ -95,10 +104,14 @@ struct ChangeWriter
 	Size batch_bytes;
 	uint64 batch_rows;
 	uint64 batch_changes;
+	monitor::BatchCounts counts; /* of the open batch, for its scan session */
 	TableAppend *mapping;
 
 	bool in_transaction; /* between Begin and Commit */
 	XLogRecPtr commit_lsn;
+	XLogRecPtr begin_lsn;
+	TimestampTz commit_time;
+	HeapTupleHeader row; /* the last one taken, while its chunk is there; else NULL */
 	TransactionId xid;
 	bool is_visible; /* the source transaction, to us: known, not guessed */
 	List *events;	 /* Event *, of the current source transaction, in batch_context */
@@ -145,12 +158,37 @@ close_instance(Instance *instance)
 	instance->append = nullptr;
 }
 
+/* Adds what a committed batch has written to the counters of pg_stat_cdc_tables. */
+void
+count_rows(Instance *instance)
+{
+	int64 *written = instance->written;
+	if (written[1] == 0 && written[2] == 0 && written[4] == 0)
+		return;
+	if (instance->counters == nullptr)
+		instance->counters = monitor::instance_counters_get(instance->instance_id);
+	if (monitor::InstanceCounters *counters = instance->counters)
+	{
+		/* We are the only one who writes them. */
+		auto add = [](pg_atomic_uint64 *counter, int64 more) {
+			pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + more);
+		};
+		add(&counters->deletes, written[1]);
+		add(&counters->inserts, written[2]);
+		add(&counters->updates, written[4]);
+		pg_atomic_write_u64(&counters->last_lsn, instance->last_lsn);
+		pg_atomic_write_u64(&counters->last_time, instance->last_time);
+	}
+	memset(written, 0, sizeof(instance->written));
+}
+
 /* Commits the open batch and publishes it. */
 void
 commit_batch(ChangeWriter *writer)
 {
 	Assert(writer->batch_open && !writer->in_transaction);
 
+	monitor::scan_session_phase(monitor::ScanPhase::Committing);
 	ListCell *cell;
 	foreach (cell, writer->instances)
 		close_instance(static_cast<Instance *>(lfirst(cell)));
@@ -188,6 +226,11 @@ commit_batch(ChangeWriter *writer)
 						pg_atomic_read_u64(&entry->changes) + writer->batch_changes);
 	writer->batch_rows = 0;
 	writer->batch_changes = 0;
+	foreach (cell, writer->instances)
+		count_rows(static_cast<Instance *>(lfirst(cell)));
+	monitor::scan_session_note(writer->counts, writer->progress.captured_lsn);
+	writer->counts = {};
+	monitor::scan_session_phase(monitor::ScanPhase::Reading);
 	worker::registry_note_success(entry);
 }
 
@@ -301,6 +344,10 @@ take_begin(ChangeWriter *writer, const BeginItem *item)
 	begin_batch(writer);
 	writer->in_transaction = true;
 	writer->commit_lsn = item->commit_lsn;
+	writer->begin_lsn = item->begin_lsn;
+	writer->commit_time = item->commit_time;
+	monitor::scan_session_begin();
+	monitor::scan_session_phase(monitor::ScanPhase::Writing);
 	pg_atomic_write_u64(&writer->entry->writing_lsn, item->commit_lsn);
 	writer->xid = item->xid;
 	writer->is_visible = false;
@@ -473,7 +520,11 @@ take_row(ChangeWriter *writer, RowItem *item)
 		reinterpret_cast<HeapTupleHeader>(reinterpret_cast<char *>(item) + kRowTupleOffset);
 	if (unlikely(item->tuple_length > MaxHeapTupleSize))
 		check_row_fits(writer, instance, row, item->tuple_length);
+	writer->row = row;
 	table_append_row(instance->append, row, item->tuple_length);
+	instance->written[Min(item->header.flags >> kRowOperationShift, kOperations - 1)]++;
+	instance->last_lsn = writer->commit_lsn;
+	instance->last_time = writer->commit_time;
 	writer->batch_bytes += item->tuple_length;
 	writer->batch_rows++;
 }
@@ -536,9 +587,14 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 	ListCell *cell;
 	if (writer->events != NIL)
 		wait_until_visible(writer);
+	if (writer->events != NIL)
+		monitor::scan_session_phase(monitor::ScanPhase::SchemaVersioning);
 	foreach (cell, writer->events)
 	{
 		Event *event = static_cast<Event *>(lfirst(cell));
+		if (!(event->kind == static_cast<char>(catalog::QueueKind::EnableTable) ||
+			  event->kind == static_cast<char>(catalog::QueueKind::DisableTable)))
+			writer->counts.schema_changes++;
 		EventEffect effect = ddl_event_apply(event, item->commit_lsn, item->commit_time);
 		wants_mapping = wants_mapping || effect.wants_mapping;
 		empties_mapping = empties_mapping || effect.last_instance_gone;
@@ -547,6 +603,9 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 			Instance *instance = find_instance(writer, event->instance_id, event->change_table);
 			close_instance(instance);
 			instance->discarded = true;
+			instance->counters = nullptr;
+			monitor::instance_counters_remove(event->instance_id);
+			memset(instance->written, 0, sizeof(instance->written));
 		}
 		if (effect.instance_gone)
 			pending_drops_add_table(&writer->drops, event->change_table);
@@ -586,6 +645,12 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 		pg_atomic_write_u64(&entry->written_lsn, item->end_lsn);
 		pg_atomic_write_u64(&entry->last_commit_time, item->commit_time);
 		pg_atomic_write_u64(&entry->transactions, pg_atomic_read_u64(&entry->transactions) + 1);
+		writer->counts.transactions++;
+		writer->counts.changes += item->nchanges;
+		if (XLogRecPtrIsInvalid(writer->counts.first_begin_lsn))
+			writer->counts.first_begin_lsn = item->begin_lsn;
+		writer->counts.last_commit_lsn = item->commit_lsn;
+		writer->counts.last_commit_time = item->commit_time;
 	}
 }
 
@@ -671,6 +736,7 @@ change_writer_take(ChangeWriter *writer, char *chunk, Size length, Size offset, 
 	/* The chunk's memory goes back to the decoder: nothing may point into it any more. */
 	if (writer->batch_open)
 		flush_instances(writer);
+	writer->row = nullptr;
 	return offset;
 }
 
@@ -678,6 +744,29 @@ XLogRecPtr
 change_writer_transaction(const ChangeWriter *writer)
 {
 	return writer->in_transaction ? writer->commit_lsn : InvalidXLogRecPtr;
+}
+
+ChangePlace
+change_writer_place(const ChangeWriter *writer)
+{
+	ChangePlace place = {};
+
+	if (!writer->in_transaction)
+		return place;
+	place.begin_lsn = writer->begin_lsn;
+	if (writer->row != nullptr)
+	{
+		/* __$start_lsn, then __$seqval: __$end_lsn between them is NULL. */
+		const char *values = reinterpret_cast<const char *>(writer->row) + writer->row->t_hoff;
+		memcpy(&place.seqval, values + sizeof(XLogRecPtr), sizeof(XLogRecPtr));
+	}
+	return place;
+}
+
+XLogRecPtr
+change_writer_read_lsn(const ChangeWriter *writer)
+{
+	return Max(writer->progress.captured_lsn, writer->position.end_lsn);
 }
 
 bool

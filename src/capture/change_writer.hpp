@@ -38,6 +38,18 @@ Size change_writer_take(ChangeWriter *writer, char *chunk, Size length, Size off
 /* Commit LSN of the source transaction that is being taken; invalid between two. */
 XLogRecPtr change_writer_transaction(const ChangeWriter *writer);
 
+/* What the writer is at inside a source transaction, for messages; zeros between two. */
+struct ChangePlace
+{
+	XLogRecPtr begin_lsn; /* the transaction's first WAL record */
+	XLogRecPtr seqval;	  /* of the last row taken, while that is known */
+};
+
+ChangePlace change_writer_place(const ChangeWriter *writer);
+
+/* End of the log that was read and taken. */
+XLogRecPtr change_writer_read_lsn(const ChangeWriter *writer);
+
 /* True between two source transactions: a batch may end here. */
 bool change_writer_at_boundary(const ChangeWriter *writer);
 

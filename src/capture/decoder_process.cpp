@@ -21,6 +21,7 @@
 #include "capture/transaction_stream.hpp"
 #include "capture/wal_reader.hpp"
 #include "catalog/database.hpp"
+#include "monitor/error_log.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -71,6 +72,7 @@ struct Decoder
 	TimestampTz window_start;	 /* pace: measured since */
 	uint64 window_transactions;
 	bool busy;
+	uint64 records; /* read since the server started, by us and those before us */
 };
 
 /*
@@ -85,12 +87,28 @@ allow_own_plugin()
 		SetConfigOption(kSetting, "cdc", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
+/* For dm_cdc_log_scan_sessions. Before the writer is told: it counts what it finds here. */
+void
+publish_statistics(Decoder *decoder)
+{
+	monitor::MonitorEntry *statistics = monitor::monitor_entry(decoder->entry);
+	TimestampTz time;
+	XLogRecPtr last = transaction_stream_last_commit(&time);
+
+	pg_atomic_write_u64(&statistics->records_read, decoder->records);
+	if (XLogRecPtrIsInvalid(last))
+		return;
+	pg_atomic_write_u64(&statistics->last_commit_lsn, last);
+	pg_atomic_write_u64(&statistics->last_commit_time, time);
+}
+
 void
 send_position(Decoder *decoder)
 {
 	XLogReaderState *reader = decoder->context->reader;
 	XLogRecPtr position = reader->EndRecPtr;
 
+	publish_statistics(decoder);
 	pg_atomic_write_u64(&decoder->entry->read_lsn, position);
 	if (position > decoder->sent_position && position > decoder->channel->start_lsn)
 	{
@@ -207,13 +225,18 @@ decode_loop(Decoder *decoder)
 		if (record == nullptr)
 		{
 			decoder->tried_up_to = wal_exhausted(context->reader);
+			TimestampTz drained_at = GetCurrentTimestamp();
 			send_position(decoder);
+			/* After read_lsn: who sees this time knows what had been read by then. */
+			pg_write_barrier();
+			pg_atomic_write_u64(&monitor::monitor_entry(decoder->entry)->drained_at, drained_at);
 			attend(decoder);
 			wait_for_wal(decoder);
 			attend(decoder);
 			continue;
 		}
 
+		decoder->records++;
 		LogicalDecodingProcessRecord(context, context->reader);
 
 		/* Decoding leaves its own memory context and resource owner behind. */
@@ -222,6 +245,7 @@ decode_loop(Decoder *decoder)
 		if (--until_check == 0)
 		{
 			until_check = kRecordsBetweenChecks;
+			publish_statistics(decoder);
 			attend(decoder);
 			if (context->reader->EndRecPtr > decoder->sent_position + kPositionStep)
 				send_position(decoder);
@@ -260,6 +284,7 @@ run_decoder(dsm_segment *segment, Channel *channel, DatabaseEntry *entry, Memory
 	decoder->owner = CurrentResourceOwner;
 	decoder->sender = queue_sender_create(shm_mq_attach(ring, segment, nullptr));
 	decoder->window_start = GetCurrentTimestamp();
+	decoder->records = pg_atomic_read_u64(&monitor::monitor_entry(entry)->records_read);
 
 	CheckLogicalDecodingRequirements();
 	ReplicationSlotAcquire(NameStr(channel->slot_name), false);
@@ -397,7 +422,12 @@ cdc_decoder_main(Datum argument)
 			start_process(channel->database_oid, &memory);
 			run_decoder(segment, channel, entry, memory);
 		},
-		[&](const ErrorData &error) { worker::registry_record_error(entry, error); });
+		[&](const ErrorData &error) {
+			worker::registry_record_error(entry, error);
+			/* Its transactions are no ordinary ones: the writer stores it. */
+			monitor::error_log_note_scan(entry, "decoder", error, monitor::ScanPhase::Reading,
+										 InvalidXLogRecPtr, InvalidXLogRecPtr);
+		});
 }
 
 extern "C" void
@@ -408,13 +438,21 @@ cdc_slot_creator_main(Datum argument)
 
 	if (!worker::registry_attach_slot_creator(entry))
 		proc_exit(0);
-	report_error(
+	end_process_on_error(
 		[&] {
 			MemoryContext memory;
 			start_process(entry->database_oid, &memory);
 			enable_database(entry->database_oid, memory);
 		},
-		[&](const ErrorData &error) { worker::registry_finish_request(entry, &error); });
+		[&](const ErrorData &error) {
+			monitor::error_log_note(entry, "enable", error, 0);
+			/* An ephemeral slot goes with it. */
+			if (MyReplicationSlot != nullptr)
+				ReplicationSlotRelease();
+			if (OidIsValid(MyDatabaseId))
+				monitor::error_log_store(entry);
+			worker::registry_finish_request(entry, &error);
+		});
 	/* The database is enabled now, also when the requester has just been cancelled: capture starts. */
 	worker::registry_finish_request(entry, nullptr);
 	worker::registry_start(entry);

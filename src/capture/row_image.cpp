@@ -143,7 +143,7 @@ send_row(QueueSender *sender, Target *target, const DecodedChange &change, Opera
 	Size tuple_length = header_length + heap_compute_data_size(target->descriptor, values, nulls);
 	RowItem *item = reinterpret_cast<RowItem *>(
 		queue_reserve(sender, ItemKind::Row, kRowTupleOffset + tuple_length));
-	item->header.flags = flags;
+	item->header.flags = flags | static_cast<uint16>(operation) << kRowOperationShift;
 	item->layout = target->layout;
 	item->tuple_length = tuple_length;
 

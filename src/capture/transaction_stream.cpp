@@ -74,6 +74,8 @@ send_begin()
 	BeginItem *item = queue_item<BeginItem>(stream->sender, ItemKind::Begin);
 	item->commit_lsn = stream->txn->final_lsn;
 	item->end_lsn = stream->txn->end_lsn;
+	item->begin_lsn = stream->txn->first_lsn;
+	item->commit_time = stream->txn->xact_time.commit_time;
 	item->xid = stream->txn->xid;
 }
 
@@ -141,6 +143,16 @@ RepOriginId
 transaction_stream_origin()
 {
 	return stream->origin;
+}
+
+XLogRecPtr
+transaction_stream_last_commit(TimestampTz *commit_time)
+{
+	if (stream->ncommits == 0)
+		return InvalidXLogRecPtr;
+	const RecentCommit &last = stream->commits[(stream->ncommits - 1) % kRecentCommits];
+	*commit_time = last.time;
+	return last.lsn;
 }
 
 uint64

@@ -35,4 +35,7 @@ void transaction_stream_commit(ReorderBufferTXN *txn);
 /* Transactions of this database delivered so far, captured or not: the measure of how busy it is. */
 uint64 transaction_stream_count();
 
+/* The last commit that was decoded, captured or not; invalid when there is none. */
+XLogRecPtr transaction_stream_last_commit(TimestampTz *commit_time);
+
 } // namespace cdc::capture

@@ -113,6 +113,26 @@ constexpr AttrNumber kGpDetail = 6;
 constexpr AttrNumber kGpDetectedAt = 7;
 constexpr int kGpColumns = 7;
 
+/* cdc._errors */
+constexpr AttrNumber kErErrorId = 1;
+constexpr AttrNumber kErSessionId = 2;
+constexpr AttrNumber kErPhaseNumber = 3;
+constexpr AttrNumber kErEntryTime = 4;
+constexpr AttrNumber kErErrorNumber = 5;
+constexpr AttrNumber kErErrorSeverity = 6;
+constexpr AttrNumber kErErrorState = 7;
+constexpr AttrNumber kErErrorMessage = 8;
+constexpr AttrNumber kErStartLsn = 9;
+constexpr AttrNumber kErBeginLsn = 10;
+constexpr AttrNumber kErSequenceValue = 11;
+constexpr AttrNumber kErSqlstate = 12;
+constexpr AttrNumber kErDetail = 13;
+constexpr AttrNumber kErHint = 14;
+constexpr AttrNumber kErProcess = 15;
+constexpr AttrNumber kErFirstTime = 16;
+constexpr AttrNumber kErOccurrences = 17;
+constexpr int kErColumns = 17;
+
 /* cdc._replica_identity */
 constexpr AttrNumber kRiSourceObjectId = 1;
 constexpr AttrNumber kRiFormer = 2;

@@ -8,6 +8,8 @@
 #include "base/shmem.hpp"
 #include "capture/wal_reader.hpp"
 #include "catalog/database.hpp"
+#include "monitor/health_checks.hpp"
+#include "monitor/row_builder.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -23,61 +25,6 @@ namespace
 
 constexpr int kColumns = 20;
 
-const char *
-state_name(CaptureState state)
-{
-	switch (state)
-	{
-		case CaptureState::Stopped:
-			return "stopped";
-		case CaptureState::Starting:
-			return "starting";
-		case CaptureState::CatchingUp:
-			return "catching up";
-		case CaptureState::Streaming:
-			return "streaming";
-		case CaptureState::Failed:
-			return "failed";
-		case CaptureState::NeedsAction:
-			return "needs action";
-	}
-	return "unknown";
-}
-
-struct RowBuilder
-{
-	Datum values[kColumns];
-	bool nulls[kColumns];
-	int next;
-
-	void
-	add(Datum value)
-	{
-		nulls[next] = false;
-		values[next++] = value;
-	}
-	void
-	add_null()
-	{
-		nulls[next] = true;
-		values[next++] = static_cast<Datum>(0);
-	}
-	void
-	add_unless(bool is_null, Datum value)
-	{
-		if (is_null)
-			add_null();
-		else
-			add(value);
-	}
-	void
-	add_text(const char *value)
-	{
-		add_unless(value[0] == '\0',
-				   value[0] == '\0' ? static_cast<Datum>(0) : CStringGetTextDatum(value));
-	}
-};
-
 void
 add_row(ReturnSetInfo *result, const DatabaseEntry &copy, DatabaseEntry *entry, bool may_see_errors)
 {
@@ -86,22 +33,20 @@ add_row(ReturnSetInfo *result, const DatabaseEntry &copy, DatabaseEntry *entry, 
 	uint64 confirmed = pg_atomic_read_u64(&entry->confirmed_lsn);
 	TimestampTz last_commit = pg_atomic_read_u64(&entry->last_commit_time);
 	XLogRecPtr inserted = RecoveryInProgress() ? 0 : capture::wal_inserted_up_to();
-	bool caught_up = copy.state == CaptureState::Streaming && captured >= read;
-	RowBuilder row = {};
+	bool known_entry = &copy != entry; /* else it is none of shared memory */
+	monitor::RowBuilder<kColumns> row = {};
 
 	row.add(ObjectIdGetDatum(copy.database_oid));
 	row.add_unless(copy.writer_pid == 0, Int32GetDatum(copy.writer_pid));
 	row.add_unless(copy.decoder_pid == 0, Int32GetDatum(copy.decoder_pid));
-	row.add(CStringGetTextDatum(state_name(copy.state)));
+	row.add(CStringGetTextDatum(worker::capture_state_name(copy.state)));
 	row.add_unless(captured == 0, LSNGetDatum(captured));
 	row.add_unless(read == 0, LSNGetDatum(read));
 	row.add_unless(confirmed == 0, LSNGetDatum(confirmed));
 	row.add_unless(captured == 0 || inserted == 0,
 				   Int64GetDatum(inserted > captured ? inserted - captured : 0));
-	/* Nothing waits when everything read is captured; else the age of what was captured last. */
-	row.add_unless(!caught_up && last_commit == 0,
-				   Float8GetDatum(caught_up ? 0.0
-											: Max(0, GetCurrentTimestamp() - last_commit) / 1e6));
+	double lag = known_entry && inserted != 0 ? monitor::capture_lag_seconds(entry) : -1;
+	row.add_unless(lag < 0, Float8GetDatum(lag));
 	row.add_unless(last_commit == 0, TimestampTzGetDatum(last_commit));
 	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->transactions)));
 	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->changes)));

@@ -20,6 +20,8 @@
 #include "catalog/catalog.hpp"
 #include "catalog/database.hpp"
 #include "catalog/publications.hpp"
+#include "monitor/error_log.hpp"
+#include "monitor/scan_sessions.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -65,7 +67,11 @@ struct CaptureWorker
 	char *chunk;			/* taken from the queue ... */
 	Size chunk_length;
 	Size chunk_offset; /* ... and done with up to here */
+	ChangePlace place; /* where the last message came from */
 };
+
+/* The one of this process, once there is one. */
+CaptureWorker *this_worker = nullptr;
 
 [[noreturn]] void
 leave()
@@ -83,6 +89,9 @@ leave_for_administrator(DatabaseEntry *entry, ErrorData *error)
 				  errdetail_internal("%s", error->detail), errhint("%s", error->hint)));
 	registry_record_error(entry, *error);
 	registry_needs_action(entry);
+	monitor::error_log_note_scan(entry, "capture", *error, monitor::ScanPhase::Configuration,
+								 InvalidXLogRecPtr, InvalidXLogRecPtr);
+	monitor::error_log_store(entry);
 	proc_exit(0);
 }
 
@@ -330,6 +339,8 @@ caught_up(CaptureWorker *worker)
 
 	change_writer_commit(worker->writer);
 	change_writer_save_position(worker->writer, kSavePositionBytes);
+	monitor::scan_session_drained(change_writer_read_lsn(worker->writer),
+								  worker->channel->own_commit_lsn);
 	if (worker->mode == WorkerMode::Continuous)
 	{
 		if (pg_atomic_read_u64(&entry->captured_lsn) >= pg_atomic_read_u64(&entry->read_lsn))
@@ -360,8 +371,12 @@ end_group(CaptureWorker *worker)
 
 	if (!scan.continuous)
 		return true;
+	/* sp_cdc_scan is one session, however many groups it takes. */
+	if (worker->mode == WorkerMode::Continuous)
+		monitor::scan_session_end(change_writer_read_lsn(worker->writer));
 	polling_wait(worker);
 	worker->budget = group_budget(scan);
+	monitor::scan_session_begin();
 	return false;
 }
 
@@ -380,7 +395,11 @@ take_changes(CaptureWorker *worker)
 		{
 			/* Its own error, if it had one, is what the administrator should see. */
 			if (worker->entry->last_error_time > worker->entry->started_at)
+			{
+				AbortOutOfAnyTransaction();
+				monitor::error_log_store(worker->entry);
 				proc_exit(1);
+			}
 			ereport(ERROR, (errcode(ERRCODE_CONNECTION_FAILURE), errmsg("cdc decoder has ended"),
 							errdetail("It was terminated without an error of its own."),
 							errhint("Nothing to do: both processes are started again.")));
@@ -401,6 +420,9 @@ add_error_context(void *argument)
 	auto *worker = static_cast<CaptureWorker *>(argument);
 	XLogRecPtr commit_lsn = change_writer_transaction(worker->writer);
 
+	/* The row it may be about is still there now, and not when the error has been thrown. */
+	worker->place = change_writer_place(worker->writer);
+
 	if (!XLogRecPtrIsInvalid(commit_lsn))
 		errcontext("capturing the transaction that committed at %X/%X",
 				   CDC_LSN_FORMAT_ARGS(commit_lsn));
@@ -415,6 +437,9 @@ capture_loop(CaptureWorker *worker)
 	error_context_stack = &context;
 
 	worker->budget = group_budget(entry->scan);
+	monitor::scan_session_phase(monitor::ScanPhase::Reading);
+	if (runs_in_groups(entry->scan))
+		monitor::scan_session_begin();
 	for (;;)
 	{
 		if (take_changes(worker))
@@ -437,14 +462,36 @@ capture_loop(CaptureWorker *worker)
 	}
 	change_writer_commit(writer);
 	change_writer_save_position(writer, 0);
+	monitor::scan_session_end(change_writer_read_lsn(writer));
 	error_context_stack = context.previous;
+}
+
+/* The last thing a worker does that fails: it writes down why. */
+void
+note_failure(DatabaseEntry *entry, const ErrorData &error)
+{
+	const CaptureWorker *worker = this_worker;
+	bool capturing = worker != nullptr && worker->writer != nullptr;
+	monitor::ScanPhase phase =
+		capturing ? monitor::scan_session_phase_now() : monitor::ScanPhase::Configuration;
+	ChangePlace place = capturing ? worker->place : ChangePlace{};
+
+	monitor::error_log_note_scan(entry, "capture", error, phase, place.begin_lsn, place.seqval);
+	/* Not part of what we capture: nothing of this process's origin. */
+	replorigin_session_origin = InvalidRepOriginId;
+	if (OidIsValid(MyDatabaseId))
+		monitor::error_log_store(entry);
 }
 
 void
 run(CaptureWorker *worker)
 {
 	Identity identity;
+
+	/* What a decoder, the launcher or a worker without connection could not store itself. */
+	monitor::error_log_store(worker->entry);
 	RepOriginId origin = prepare(worker, &identity);
+	monitor::scan_sessions_attach(worker->entry, runs_in_groups(worker->entry->scan));
 
 	start_decoder(worker, identity, origin);
 
@@ -483,13 +530,14 @@ cdc_capture_worker_main(Datum argument)
 	if (mode == WorkerMode::Stopped)
 		proc_exit(0);
 
-	report_error(
+	end_process_on_error(
 		[&] {
 			/* Also while new sessions are kept out: those that are there go on writing. */
 			BackgroundWorkerInitializeConnectionByOid(database_oid, InvalidOid,
 													  BGWORKER_BYPASS_ALLOWCONN);
 			CaptureWorker *worker = static_cast<CaptureWorker *>(
 				MemoryContextAllocZero(TopMemoryContext, sizeof(CaptureWorker)));
+			this_worker = worker;
 			worker->entry = entry;
 			worker->entry_index = index;
 			worker->mode = mode;
@@ -500,5 +548,8 @@ cdc_capture_worker_main(Datum argument)
 			show_database_in_process_list();
 			run(worker);
 		},
-		[&](const ErrorData &error) { registry_record_error(entry, error); });
+		[&](const ErrorData &error) {
+			registry_record_error(entry, error);
+			note_failure(entry, error);
+		});
 }

@@ -224,7 +224,7 @@ database_remove_all()
 		catalog::change_table_drop(lfirst_oid(cell));
 	for (const char *table :
 		 {"change_tables", "captured_columns", "index_columns", "ddl_history", "lsn_time_mapping",
-		  "cdc_jobs", "gaps", "_identity", "_progress", "_replica_identity"})
+		  "cdc_jobs", "gaps", "_errors", "_identity", "_progress", "_replica_identity"})
 		catalog::rows_delete(table, nullptr, {});
 	CommandCounterIncrement();
 	/* The writer that has just gone may still be letting go of it: wait. */

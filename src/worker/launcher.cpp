@@ -11,6 +11,8 @@
 
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
+#include "monitor/error_log.hpp"
+#include "monitor/health_checks.hpp"
 #include "worker/launcher.hpp"
 #include "worker/registry.hpp"
 
@@ -33,6 +35,7 @@ namespace
 {
 
 constexpr long kLongestNapMs = 10 * 1000;
+constexpr int kCaptureJobFailed = 22864;
 
 /* Handles of the workers this process has registered, by entry. */
 BackgroundWorkerHandle **handles = nullptr;
@@ -157,6 +160,7 @@ start_worker(int index, WorkerMode mode)
 	ereport(LOG, (errcode(error.sqlerrcode), errmsg_internal("%s", error.message),
 				  errdetail_internal("%s", error.detail), errhint("%s", error.hint)));
 	handles[index] = nullptr;
+	monitor::error_log_note(entry, "launcher", error, kCaptureJobFailed);
 	if (mode == WorkerMode::Continuous)
 		registry_record_error(entry, error);
 	else
@@ -231,6 +235,7 @@ launcher_loop()
 					 !database_has_slot(entry->database_oid))
 				registry_release_unused(entry);
 		}
+		nap = monitor::health_watch(nap);
 		(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
 						PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

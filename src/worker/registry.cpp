@@ -17,6 +17,7 @@
 #include "cdc.hpp"
 
 #include "base/scope.hpp"
+#include "monitor/monitor_state.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -99,6 +100,7 @@ forget_history(DatabaseEntry *entry)
 		  &entry->last_commit_time, &entry->transactions, &entry->changes, &entry->rows,
 		  &entry->writing_lsn, &entry->wanted_lsn})
 		pg_atomic_write_u64(counter, 0);
+	monitor::monitor_state_forget(entry);
 }
 
 bool
@@ -311,9 +313,9 @@ registry_assign(Oid database_oid)
 		unused->registered = false;
 		unused->failures = 0;
 		unused->restart_at = 0;
-		forget_history(unused);
 		unused->assigned_at = GetCurrentTimestamp();
 		unused->database_oid = database_oid;
+		forget_history(unused);
 		return unused;
 	});
 }
@@ -590,6 +592,27 @@ void
 registry_writer_exits_cleanly()
 {
 	clean_exit = true;
+}
+
+const char *
+capture_state_name(CaptureState state)
+{
+	switch (state)
+	{
+		case CaptureState::Stopped:
+			return "stopped";
+		case CaptureState::Starting:
+			return "starting";
+		case CaptureState::CatchingUp:
+			return "catching up";
+		case CaptureState::Streaming:
+			return "streaming";
+		case CaptureState::Failed:
+			return "failed";
+		case CaptureState::NeedsAction:
+			return "needs action";
+	}
+	return "unknown";
 }
 
 void

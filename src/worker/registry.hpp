@@ -88,6 +88,9 @@ void show_database_in_process_list();
 /* The exit that follows is wanted: no back-off. */
 void registry_writer_exits_cleanly();
 
+/* As pg_stat_cdc shows it. */
+const char *capture_state_name(CaptureState state);
+
 void registry_set_state(DatabaseEntry *entry, CaptureState state);
 
 /* Remembers the error for pg_stat_cdc. */
