@@ -168,6 +168,8 @@ instance_remove_dropped(int32 instance_id, bool in_writer, bool log_errors, Oid 
 
 	*change_table = InvalidOid;
 	in_transaction([&] {
+		CaptureInstance *instance = capture_instance_by_id(instance_id, true);
+		const char *name = instance != nullptr ? NameStr(instance->name) : "";
 		(void)in_subtransaction(
 			[&] { outcome = remove_dropped(instance_id, in_writer, change_table); },
 			[&](const ErrorData &error) {
@@ -181,8 +183,9 @@ instance_remove_dropped(int32 instance_id, bool in_writer, bool log_errors, Oid 
 				if (!log_errors)
 					return;
 				ereport(LOG, (errcode(error.sqlerrcode),
-							  errmsg("capture instance %d stays although its source table was dropped: %s",
-									 instance_id, error.message),
+							  errmsg("capture instance \"%s\" stays although its source table was "
+									 "dropped: %s",
+									 name, error.message),
 							  error.detail != nullptr ? errdetail_internal("%s", error.detail) : 0,
 							  errhint("Drop what depends on it; it is then removed within a minute.")));
 			});

@@ -47,6 +47,14 @@ check_rights(const catalog::CaptureInstance *instance)
 	if (catalog::capture_instance_may_read(instance, GetUserId()))
 		return;
 
+	if (instance->has_drop_pending)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for capture instance \"%s\"", NameStr(instance->name)),
+				 errdetail("SQL Server error 229: the source table was dropped, and the rights to read "
+						   "it went with it."),
+				 errhint("Superusers and the owner of the database can read what is left.")));
+
 	const char *schema = get_namespace_name(get_rel_namespace(instance->source));
 	const char *table = get_rel_name(instance->source);
 	const char *source = schema == nullptr || table == nullptr
