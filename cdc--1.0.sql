@@ -309,6 +309,16 @@ COMMENT ON TABLE cdc._source_drops IS
 COMMENT ON COLUMN cdc._source_drops.instance_id IS 'as change_tables.instance_id';
 COMMENT ON COLUMN cdc._source_drops.drop_lsn IS 'commit LSN of the drop';
 
+-- Low ends that could not be written into change_tables yet, because another transaction holds the row.
+CREATE TABLE cdc._instance_start (
+	instance_id integer PRIMARY KEY,
+	start_lsn pg_lsn NOT NULL
+);
+COMMENT ON TABLE cdc._instance_start IS
+	'low ends on their way to change_tables.start_lsn; usually empty';
+COMMENT ON COLUMN cdc._instance_start.instance_id IS 'capture instance';
+COMMENT ON COLUMN cdc._instance_start.start_lsn IS 'its low end';
+
 -- Events for the capture worker, in WAL order with the data. Always empty: rows are inserted and
 -- deleted in one breath, the WAL record is what is read.
 CREATE TABLE cdc._ddl_queue (
@@ -912,6 +922,30 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_disable_db';
 REVOKE ALL ON PROCEDURE cdc.sp_cdc_disable_db() FROM PUBLIC;
 COMMENT ON PROCEDURE cdc.sp_cdc_disable_db() IS
 	'disables change data capture in the current database and removes everything it made';
+
+-- Goes on after a gap of the whole database: drops what is left of the old slot, makes a new one, ends the
+-- gap in cdc.gaps there and starts the capture job. What was committed in between is lost to
+-- capture: consumers load the tables again and go on with from_lsn = end of the gap, which the
+-- NOTICE names. In a copy of a captured database it makes capture begin there. A statement of its own, waits
+-- and can be cancelled as sp_cdc_enable_db; interrupted at any point, it can be called again.
+-- Errors: 42501 (SQL Server 22902), 25001 in a transaction, 55000 no gap, not enabled (22901), not
+-- preloaded, wal_level, or the log is behind what was captured; 53400 no free slot or worker slot.
+-- Privilege: as sp_cdc_enable_db.
+CREATE PROCEDURE cdc.resume_after_gap()
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_resume_after_gap';
+REVOKE ALL ON PROCEDURE cdc.resume_after_gap() FROM PUBLIC;
+COMMENT ON PROCEDURE cdc.resume_after_gap() IS
+	'goes on with capture after a gap: a new slot, from now on';
+
+-- For emergencies, when WAL that capture has not read fills the disk: gives it up, records the gap,
+-- and goes on from now as resume_after_gap does.
+-- confirmed: true does it; false, the default, or NULL: an error that says what would be lost and freed.
+-- Errors: 55000 not confirmed, and those of resume_after_gap. Privilege: as sp_cdc_enable_db.
+CREATE PROCEDURE cdc.discard_kept_wal(confirmed boolean DEFAULT false)
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_discard_kept_wal';
+REVOKE ALL ON PROCEDURE cdc.discard_kept_wal(boolean) FROM PUBLIC;
+COMMENT ON PROCEDURE cdc.discard_kept_wal(boolean) IS
+	'gives up the WAL that the slot keeps, records the gap, and captures from now on';
 
 -- Starts the capture job, also after an error, without waiting for the back-off. Takes effect when
 -- the transaction commits. Running already: nothing happens.

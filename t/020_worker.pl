@@ -180,7 +180,9 @@ like($err, qr/ERROR/, 'the slot of a stopped job cannot be read through SQL');
 $node->safe_psql($db, "SELECT pg_drop_replication_slot('$slot')");
 $node->safe_psql($db, $insert);
 $from = log_size($node);
-$node->safe_psql($db, 'CALL cdc.sp_cdc_start_job()');
+refused($db, 'CALL cdc.sp_cdc_start_job()', '55000', 'resume_after_gap', 'starting the job at a gap');
+$node->safe_psql($db, "UPDATE cdc.cdc_jobs SET started = true WHERE job_type = 'capture'");
+$node->psql($db, 'CALL cdc.wait_for_capture()');
 $node->poll_query_until($db, "SELECT count(*) = 1 FROM cdc.pg_stat_cdc WHERE database = '$db' AND state = 'needs action' AND last_error_message ~ '$slot' AND last_error_hint <> ''")
   or die 'the lost slot is not reported: ' . stat_value($node, $db, "concat_ws(' | ', state, failures, last_error_message, last_error_hint)");
 pass('a lost slot is reported, with a hint');

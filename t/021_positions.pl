@@ -109,6 +109,6 @@ $node->safe_psql('postgres', 'CALL cdc.sp_cdc_stop_job()');
 $node->safe_psql('postgres', 'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots');
 $node->restart;
 is(stat_value($node, 'postgres', 'state'), 'needs action', 'a lost slot shows after a restart');
-like(stat_value($node, 'postgres', 'last_error_hint'), qr/sp_cdc_disable_db/, 'and what to do about it');
+like(stat_value($node, 'postgres', 'last_error_hint'), qr/resume_after_gap/, 'and what to do about it');
 $node->stop;
 done_testing();

@@ -18,6 +18,7 @@
 #include "capture/table_append.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/change_table.hpp"
+#include "catalog/instance_rows.hpp"
 #include "monitor/scan_sessions.hpp"
 #include "worker/registry.hpp"
 
@@ -116,6 +117,7 @@ struct ChangeWriter
 	bool is_visible; /* the source transaction, to us: known, not guessed */
 	List *events;	 /* Event *, of the current source transaction, in batch_context */
 	PendingDrops drops;
+	bool starts_wait; /* low ends may wait for a row of change_tables that somebody holds */
 
 	PositionItem position; /* the newest, if position.end_lsn is valid */
 	TimestampTz last_activity;
@@ -598,6 +600,7 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 		EventEffect effect = ddl_event_apply(event, item->commit_lsn, item->commit_time);
 		wants_mapping = wants_mapping || effect.wants_mapping;
 		empties_mapping = empties_mapping || effect.last_instance_gone;
+		writer->starts_wait = writer->starts_wait || effect.may_start_later;
 		if (effect.instance_gone || effect.source_gone)
 		{
 			Instance *instance = find_instance(writer, event->instance_id, event->change_table);
@@ -682,6 +685,15 @@ take_item(ChangeWriter *writer, ItemHeader *item)
 	elog(ERROR, "unknown item %d in the capture queue", static_cast<int>(item->kind));
 }
 
+/* What waits for other transactions, and does not hold capture up. */
+void
+run_leftovers(ChangeWriter *writer)
+{
+	pending_drops_run(&writer->drops);
+	if (writer->starts_wait)
+		in_transaction([&] { writer->starts_wait = !catalog::instances_start_rest(); });
+}
+
 } // namespace
 
 ChangeWriter *
@@ -699,6 +711,7 @@ change_writer_create(DatabaseEntry *entry, Channel *channel, MemoryContext paren
 		writer->progress = catalog::progress_read(&writer->progress_tid);
 		pending_drops_init(&writer->drops, parent);
 	});
+	writer->starts_wait = true;
 	writer->saved_position = writer->progress.captured_lsn;
 	writer->careful_until = pg_atomic_read_u64(&entry->writing_lsn);
 	pg_atomic_write_u64(&entry->captured_lsn, writer->progress.captured_lsn);
@@ -783,7 +796,7 @@ change_writer_commit(ChangeWriter *writer)
 	if (writer->batch_open)
 		commit_batch(writer);
 	/* Before it is published: who waits for a DROP TABLE to be captured finds the instance gone. */
-	pending_drops_run(&writer->drops);
+	run_leftovers(writer);
 	publish_captured(writer, Max(writer->progress.captured_lsn, writer->position.end_lsn));
 }
 
@@ -802,7 +815,7 @@ change_writer_idle(ChangeWriter *writer, int64 idle_us)
 {
 	if (writer->in_transaction || writer->batch_open)
 		return;
-	pending_drops_run(&writer->drops);
+	run_leftovers(writer);
 	if (idle_us == 0 || writer->position.end_lsn <= writer->progress.captured_lsn ||
 		writer->position.record_lsn <= writer->progress.last_start_lsn)
 		return;

@@ -8,6 +8,7 @@
 #include "catalog/catalog_rows.hpp"
 #include "catalog/change_table.hpp"
 #include "catalog/instance_remove.hpp"
+#include "catalog/instance_rows.hpp"
 
 extern "C" {
 #include "catalog/partition.h"
@@ -24,29 +25,6 @@ using namespace catalog;
 
 namespace
 {
-
-/* The instance exists from this commit on: its low end is here. */
-bool
-set_start_lsn(int32 instance_id, XLogRecPtr lsn)
-{
-	bool found = false;
-	ScanKeyData key = scan_key(kCtInstanceId, F_INT4EQ, Int32GetDatum(instance_id));
-
-	/* A backend may be disabling the instance, or dropping its table, at this moment. */
-	rows_lock("change_tables", "change_tables_instance_id_key", {&key, 1});
-	rows_scan("change_tables", "change_tables_instance_id_key", {&key, 1}, RowExclusiveLock,
-			  [&](Relation relation, HeapTuple tuple) {
-				  Row<kCtColumns> row = row_deform<kCtColumns>(relation, tuple);
-				  found = true;
-				  if (!row.is_null(kCtStartLsn))
-					  return;
-				  row.set(kCtStartLsn, LSNGetDatum(lsn));
-				  HeapTuple changed =
-					  heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls);
-				  CatalogTupleUpdate(relation, &tuple->t_self, changed);
-			  });
-	return found;
-}
 
 void
 record_history(const Event *event, XLogRecPtr commit_lsn, TimestampTz commit_time,
@@ -111,7 +89,9 @@ ddl_event_apply(const Event *event, XLogRecPtr commit_lsn, TimestampTz commit_ti
 	switch (static_cast<QueueKind>(event->kind))
 	{
 		case QueueKind::EnableTable:
-			effect.wants_mapping = set_start_lsn(event->instance_id, commit_lsn);
+			/* The instance exists from this commit on: its low end is here. */
+			effect.wants_mapping = instance_start(event->instance_id, commit_lsn);
+			effect.may_start_later = true;
 			return effect;
 		case QueueKind::DisableTable:
 			remove_history(event->change_table);

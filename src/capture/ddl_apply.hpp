@@ -28,6 +28,7 @@ struct Event
 struct EventEffect
 {
 	bool wants_mapping;		 /* this commit needs a mapping row even without changes */
+	bool may_start_later;	 /* instances_start_rest may have something to do */
 	bool instance_gone;		 /* drop its change table after this batch */
 	bool last_instance_gone; /* no instance is left: the mapping is emptied */
 	bool source_gone;		 /* no more rows of this instance */

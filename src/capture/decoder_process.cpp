@@ -21,7 +21,9 @@
 #include "capture/transaction_stream.hpp"
 #include "capture/wal_reader.hpp"
 #include "catalog/database.hpp"
+#include "catalog/resume.hpp"
 #include "monitor/error_log.hpp"
+#include "worker/gap_control.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -216,12 +218,11 @@ decode_loop(Decoder *decoder)
 		char *message = nullptr;
 		XLogRecord *record = XLogReadRecord(context->reader, &message);
 		if (message != nullptr)
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 errmsg("could not read WAL at %X/%X: %s",
-							CDC_LSN_FORMAT_ARGS(context->reader->EndRecPtr), message),
-					 errhint("If the WAL segment is gone, changes were lost: disable CDC for the "
-							 "database and enable it again.")));
+			ereport(ERROR, (errcode_for_file_access(),
+							errmsg("could not read WAL at %X/%X: %s",
+								   CDC_LSN_FORMAT_ARGS(context->reader->EndRecPtr), message),
+							errhint("If the WAL segment is gone and cannot be put back, CALL "
+									"cdc.discard_kept_wal().")));
 		if (record == nullptr)
 		{
 			decoder->tried_up_to = wal_exhausted(context->reader);
@@ -348,8 +349,15 @@ find_start_point(LogicalDecodingContext *context, MemoryContext memory, Resource
 	SpinLockRelease(&MyReplicationSlot->mutex);
 }
 
-/* Makes the slot and returns where it starts. Ephemeral until it is usable: an error leaves none. */
-XLogRecPtr
+/* Where a new slot starts: at `start`, right behind the record at `record`. */
+struct SlotStart
+{
+	XLogRecPtr record;
+	XLogRecPtr start;
+};
+
+/* Makes the slot. Ephemeral until it is usable: an error leaves none. */
+SlotStart
 create_slot(const char *slot_name, MemoryContext memory)
 {
 	CheckLogicalDecodingRequirements();
@@ -360,7 +368,7 @@ create_slot(const char *slot_name, MemoryContext memory)
 		CreateInitDecodingContext("cdc", NIL, false, InvalidXLogRecPtr, &routine, nullptr, nullptr,
 								  nullptr);
 	find_start_point(context, memory, CurrentResourceOwner);
-	XLogRecPtr start = MyReplicationSlot->data.confirmed_flush;
+	SlotStart start = {context->reader->ReadRecPtr, MyReplicationSlot->data.confirmed_flush};
 	FreeDecodingContext(context);
 	MemoryContextSwitchTo(memory);
 	ReplicationSlotPersist();
@@ -368,27 +376,59 @@ create_slot(const char *slot_name, MemoryContext memory)
 	return start;
 }
 
+/* What is left of a former slot of ours. */
+void
+drop_former_slot(const NameData &slot_name)
+{
+	ReplicationSlot *slot = SearchNamedReplicationSlot(NameStr(slot_name), true);
+
+	if (slot == nullptr)
+		return;
+	if (strcmp(NameStr(slot->data.plugin), "cdc") != 0)
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+						errmsg("replication slot \"%s\" exists already", NameStr(slot_name)),
+						errdetail("It is not of plugin \"cdc\", so somebody else has made it."),
+						errhint("SELECT pg_drop_replication_slot('%s'), if nobody needs it.",
+								NameStr(slot_name))));
+	ReplicationSlotDrop(NameStr(slot_name), true);
+}
+
 /*
  * The slot first, then the identity row that makes it ours. A crash in between leaves a slot
  * without an identity row: an orphan, which the next start or the launcher removes.
+ *
+ * In an enabled database the same goes on after a gap. A crash in between leaves no slot, or one that
+ * is beyond the progress: the same gap, for the next call.
  */
 void
-enable_database(Oid database_oid, MemoryContext memory)
+new_slot(Oid database_oid, MemoryContext memory)
 {
 	NameData slot_name = worker::slot_name_for(database_oid);
+	bool enabled = false;
+	std::optional<catalog::Gap> gap;
 
-	if (ReplicationSlot *slot = SearchNamedReplicationSlot(NameStr(slot_name), true))
-	{
-		if (strcmp(NameStr(slot->data.plugin), "cdc") != 0)
-			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
-							errmsg("replication slot \"%s\" exists already", NameStr(slot_name)),
-							errdetail("It is not of plugin \"cdc\", so somebody else has made it."),
-							errhint("SELECT pg_drop_replication_slot('%s'), if nobody needs it.",
-									NameStr(slot_name))));
-		ReplicationSlotDrop(NameStr(slot_name), true);
-	}
-	XLogRecPtr start = create_slot(NameStr(slot_name), memory);
-	in_transaction([&] { catalog::database_mark_enabled(slot_name, start); });
+	in_transaction([&] {
+		catalog::Identity identity;
+		ItemPointerData tid;
+		enabled = catalog::database_read_identity(&identity);
+		if (enabled)
+			in_context(memory,
+					   [&] { gap = worker::gap_find(identity, catalog::progress_read(&tid)); });
+	});
+	if (enabled && !gap)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("database is already enabled for change data capture"),
+				 errdetail("Another session was faster. Its slot is \"%s\".", NameStr(slot_name))));
+
+	drop_former_slot(slot_name);
+	SlotStart start = create_slot(NameStr(slot_name), memory);
+	in_transaction([&] {
+		if (enabled)
+			catalog::database_resume(slot_name, start.record, start.start, *gap);
+		else
+			catalog::database_mark_enabled(slot_name, start.start);
+	});
 }
 
 } // namespace
@@ -442,7 +482,7 @@ cdc_slot_creator_main(Datum argument)
 		[&] {
 			MemoryContext memory;
 			start_process(entry->database_oid, &memory);
-			enable_database(entry->database_oid, memory);
+			new_slot(entry->database_oid, memory);
 		},
 		[&](const ErrorData &error) {
 			monitor::error_log_note(entry, "enable", error, 0);

@@ -59,8 +59,12 @@ cdc_extension_owner()
 	return owner;
 }
 
-void
-rows_lock(const char *table, const char *index, std::span<ScanKeyData> keys)
+namespace
+{
+
+bool
+lock_rows(const char *table, const char *index, std::span<ScanKeyData> keys,
+		  LockWaitPolicy wait_policy)
 {
 	bool again = true;
 
@@ -84,8 +88,13 @@ rows_lock(const char *table, const char *index, std::span<ScanKeyData> keys)
 			tuple.t_self = static_cast<HeapTuple>(lfirst(cell))->t_self;
 			TM_Result result =
 				heap_lock_tuple(relation, &tuple, GetCurrentCommandId(true), LockTupleExclusive,
-								LockWaitBlock, false, &buffer, &failure);
+								wait_policy, false, &buffer, &failure);
 			ReleaseBuffer(buffer);
+			if (result == TM_WouldBlock)
+			{
+				table_close(relation, NoLock);
+				return false;
+			}
 			/* Who held it has changed it: a new scan takes a new snapshot and finds what is there now. */
 			if (result == TM_Updated || result == TM_Deleted)
 				again = true;
@@ -97,6 +106,21 @@ rows_lock(const char *table, const char *index, std::span<ScanKeyData> keys)
 		if (again)
 			CHECK_FOR_INTERRUPTS();
 	}
+	return true;
+}
+
+} // namespace
+
+void
+rows_lock(const char *table, const char *index, std::span<ScanKeyData> keys)
+{
+	(void)lock_rows(table, index, keys, LockWaitBlock);
+}
+
+bool
+rows_try_lock(const char *table, const char *index, std::span<ScanKeyData> keys)
+{
+	return lock_rows(table, index, keys, LockWaitSkip);
 }
 
 void

@@ -144,6 +144,11 @@ constexpr AttrNumber kSdInstanceId = 1;
 constexpr AttrNumber kSdDropLsn = 2;
 constexpr int kSdColumns = 2;
 
+/* cdc._instance_start */
+constexpr AttrNumber kIsInstanceId = 1;
+constexpr AttrNumber kIsStartLsn = 2;
+constexpr int kIsColumns = 2;
+
 /* cdc._ddl_queue: rows are inserted and deleted again at once; only the WAL record counts */
 constexpr AttrNumber kDqKind = 1;
 constexpr AttrNumber kDqInstanceId = 2;

@@ -106,6 +106,9 @@ rows_scan(const char *table, const char *index, std::span<ScanKeyData> keys, LOC
  */
 void rows_lock(const char *table, const char *index, std::span<ScanKeyData> keys);
 
+/* The same without waiting: false when another transaction holds one of them. */
+bool rows_try_lock(const char *table, const char *index, std::span<ScanKeyData> keys);
+
 inline ScanKeyData
 scan_key(AttrNumber attribute, RegProcedure equality, Datum value)
 {

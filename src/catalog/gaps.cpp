@@ -103,6 +103,37 @@ gap_open(Oid change_table)
 	return std::nullopt;
 }
 
+std::optional<Gap>
+gap_last(Oid change_table)
+{
+	std::optional<Gap> last;
+	ListCell *cell;
+
+	foreach (cell, gaps_of(change_table, false))
+	{
+		const Gap *gap = static_cast<const Gap *>(lfirst(cell));
+		if (!is_open(*gap) && (!last || gap->end > last->end))
+			last = *gap;
+	}
+	return last;
+}
+
+int
+gap_withdraw(Oid change_table)
+{
+	int count = 0;
+
+	rows_scan("gaps", nullptr, {}, RowExclusiveLock, [&](Relation relation, HeapTuple tuple) {
+		Gap gap = gap_from(row_deform<kGpColumns>(relation, tuple));
+		if (gap.change_table != change_table || !is_open(gap))
+			return;
+		CatalogTupleDelete(relation, &tuple->t_self);
+		count++;
+	});
+	CommandCounterIncrement();
+	return count;
+}
+
 int
 gap_close(Oid change_table, XLogRecPtr end)
 {

@@ -36,6 +36,12 @@ bool gap_record(const Gap &gap);
 /* The open gap of a change table, or of the database; in the current memory context. */
 std::optional<Gap> gap_open(Oid change_table);
 
+/* The gap of a change table, or of the database, with the greatest end; open ones do not count. */
+std::optional<Gap> gap_last(Oid change_table);
+
+/* Takes the open gap of a change table, or of the database, back: nothing was lost. Returns how many. */
+int gap_withdraw(Oid change_table);
+
 /* Ends the open gaps of a change table, or of the database, here. Returns how many there were. */
 int gap_close(Oid change_table, XLogRecPtr end);
 

@@ -62,6 +62,100 @@ instance_set_is_empty()
 	return empty;
 }
 
+namespace
+{
+
+enum class StartOutcome : uint8
+{
+	Done,
+	Gone, /* there is no such instance */
+	Held, /* by another transaction */
+};
+
+StartOutcome
+set_start_lsn(int32 instance_id, XLogRecPtr lsn)
+{
+	StartOutcome outcome = StartOutcome::Gone;
+	ScanKeyData key = scan_key(kCtInstanceId, F_INT4EQ, Int32GetDatum(instance_id));
+
+	/* A backend may be disabling the instance, or dropping its table, at this moment. */
+	if (!rows_try_lock("change_tables", "change_tables_instance_id_key", {&key, 1}))
+		return StartOutcome::Held;
+	rows_scan("change_tables", "change_tables_instance_id_key", {&key, 1}, RowExclusiveLock,
+			  [&](Relation relation, HeapTuple tuple) {
+				  Row<kCtColumns> row = row_deform<kCtColumns>(relation, tuple);
+				  outcome = StartOutcome::Done;
+				  if (!row.is_null(kCtStartLsn) && DatumGetLSN(row[kCtStartLsn]) >= lsn)
+					  return;
+				  row.set(kCtStartLsn, LSNGetDatum(lsn));
+				  CatalogTupleUpdate(relation, &tuple->t_self,
+									 heap_form_tuple(RelationGetDescr(relation), row.values,
+													 row.nulls));
+			  });
+	return outcome;
+}
+
+void
+forget_start(int32 instance_id)
+{
+	ScanKeyData key = scan_key(kIsInstanceId, F_INT4EQ, Int32GetDatum(instance_id));
+
+	rows_delete("_instance_start", "_instance_start_pkey", {&key, 1});
+	CommandCounterIncrement();
+}
+
+} // namespace
+
+bool
+instance_start(int32 instance_id, XLogRecPtr lsn)
+{
+	StartOutcome outcome = set_start_lsn(instance_id, lsn);
+
+	if (outcome == StartOutcome::Held)
+	{
+		forget_start(instance_id);
+		Relation relation =
+			table_open(cdc_relation_oid("_instance_start", false), RowExclusiveLock);
+		Row<kIsColumns> row;
+		row.set(kIsInstanceId, Int32GetDatum(instance_id));
+		row.set(kIsStartLsn, LSNGetDatum(lsn));
+		row_insert(relation, row);
+		table_close(relation, NoLock);
+		CommandCounterIncrement();
+	}
+	return outcome != StartOutcome::Gone;
+}
+
+bool
+instances_start_rest()
+{
+	struct Start
+	{
+		int32 instance_id;
+		XLogRecPtr lsn;
+	};
+	List *starts = NIL;
+	ListCell *cell;
+	bool nothing_left = true;
+
+	rows_scan("_instance_start", nullptr, {}, AccessShareLock,
+			  [&](Relation relation, HeapTuple tuple) {
+				  Row<kIsColumns> row = row_deform<kIsColumns>(relation, tuple);
+				  auto *start = static_cast<Start *>(palloc(sizeof(Start)));
+				  *start = {DatumGetInt32(row[kIsInstanceId]), DatumGetLSN(row[kIsStartLsn])};
+				  starts = lappend(starts, start);
+			  });
+	foreach (cell, starts)
+	{
+		const Start *start = static_cast<const Start *>(lfirst(cell));
+		if (set_start_lsn(start->instance_id, start->lsn) == StartOutcome::Held)
+			nothing_left = false;
+		else
+			forget_start(start->instance_id);
+	}
+	return nothing_left;
+}
+
 void
 instance_rows_insert(const NewInstance &instance)
 {

@@ -52,6 +52,16 @@ bool instance_set_is_empty();
 /* Inserts the rows of change_tables, captured_columns and index_columns; visible afterwards. */
 void instance_rows_insert(const NewInstance &instance);
 
+/*
+ * Sets the instance's low end, unless it has a greater one. Never waits for a transaction that is
+ * disabling it: the low end is then kept in _instance_start for instances_start_rest. Returns false
+ * when there is no such instance.
+ */
+bool instance_start(int32 instance_id, XLogRecPtr lsn);
+
+/* Tries again what instance_start has kept. True when nothing is left. */
+bool instances_start_rest();
+
 /* Deletes them, and the instance's ddl_history. */
 void instance_rows_delete(Oid change_table);
 

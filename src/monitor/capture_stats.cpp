@@ -10,6 +10,7 @@
 #include "catalog/database.hpp"
 #include "monitor/health_checks.hpp"
 #include "monitor/row_builder.hpp"
+#include "worker/gap_control.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -71,15 +72,18 @@ add_row(ReturnSetInfo *result, const DatabaseEntry &copy, DatabaseEntry *entry, 
 
 /*
  * An enabled database that nobody works for: after a server start the launcher finds databases by
- * their slots, so one that has lost its slot would not be seen at all.
+ * their slots, so one that has lost its slot, or that is a copy, would not be seen at all.
  */
 void
-add_missing_slot(ReturnSetInfo *result)
+add_gap(ReturnSetInfo *result)
 {
 	catalog::Identity identity;
+	ItemPointerData tid;
 	if (worker::registry_find(MyDatabaseId) != nullptr || RecoveryInProgress() ||
-		!catalog::database_read_identity(&identity) ||
-		SearchNamedReplicationSlot(NameStr(identity.slot_name), true) != nullptr)
+		!catalog::database_read_identity(&identity))
+		return;
+	std::optional<catalog::Gap> gap = worker::gap_find(identity, catalog::progress_read(&tid));
+	if (!gap)
 		return;
 
 	DatabaseEntry *entry = static_cast<DatabaseEntry *>(palloc0(sizeof(DatabaseEntry)));
@@ -87,13 +91,9 @@ add_missing_slot(ReturnSetInfo *result)
 	entry->state = CaptureState::NeedsAction;
 	entry->last_error_code = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 	entry->last_error_time = GetCurrentTimestamp();
-	snprintf(entry->last_error_message, kErrorMessageBytes,
-			 "replication slot \"%s\" of change data capture is missing",
-			 NameStr(identity.slot_name));
-	strlcpy(
-		entry->last_error_hint,
-		"CALL cdc.sp_cdc_disable_db(), then CALL cdc.sp_cdc_enable_db() and enable the tables again.",
-		kErrorMessageBytes);
+	strlcpy(entry->last_error_message, gap->reason, kErrorMessageBytes);
+	strlcpy(entry->last_error_detail, gap->detail, kErrorMessageBytes);
+	strlcpy(entry->last_error_hint, worker::kResumeHint, kErrorMessageBytes);
 	add_row(result, *entry, entry, true);
 }
 
@@ -120,6 +120,6 @@ CDC_FUNCTION(cdc_stat_capture)
 							  compat_database_ownercheck(copy.database_oid, GetUserId());
 		add_row(result, copy, &shared->entries[i], may_see_errors);
 	}
-	add_missing_slot(result);
+	add_gap(result);
 	return static_cast<Datum>(0);
 }

@@ -22,6 +22,7 @@
 #include "catalog/publications.hpp"
 #include "monitor/error_log.hpp"
 #include "monitor/scan_sessions.hpp"
+#include "worker/gap_control.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -95,61 +96,16 @@ leave_for_administrator(DatabaseEntry *entry, ErrorData *error)
 	proc_exit(0);
 }
 
-/* Why this slot cannot go on from this progress, or an error without message. */
-ErrorData
-find_gap(const Identity &identity, const Progress &progress)
+/* Stops at a gap, which is recorded already. */
+[[noreturn]] void
+leave_at_gap(DatabaseEntry *entry, const catalog::Gap &gap)
 {
 	ErrorData error;
 	memset(static_cast<void *>(&error), 0, sizeof(error));
-	error.hint =
-		pstrdup("Changes in between are lost to capture. CALL cdc.sp_cdc_disable_db(), then "
-				"CALL cdc.sp_cdc_enable_db() and enable the tables again.");
-
-	if (identity.system_identifier != GetSystemIdentifier() ||
-		identity.database_oid != MyDatabaseId)
-	{
-		error.message =
-			pstrdup("database is a copy of one that was enabled for change data capture");
-		error.detail = psprintf("Enabled as database %u of system " UINT64_FORMAT
-								", this is database %u of system " UINT64_FORMAT ".",
-								identity.database_oid, identity.system_identifier, MyDatabaseId,
-								GetSystemIdentifier());
-		return error;
-	}
-
-	ReplicationSlot *slot = SearchNamedReplicationSlot(NameStr(identity.slot_name), true);
-	if (slot == nullptr)
-	{
-		error.message = psprintf("replication slot \"%s\" of change data capture is missing",
-								 NameStr(identity.slot_name));
-		error.detail = psprintf("Changes are captured up to %X/%X; the WAL behind it was not kept.",
-								CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
-		return error;
-	}
-	SpinLockAcquire(&slot->mutex);
-	XLogRecPtr confirmed = slot->data.confirmed_flush;
-	bool invalidated = CDC_SLOT_INVALIDATED(slot);
-	bool ours = strcmp(NameStr(slot->data.plugin), "cdc") == 0;
-	SpinLockRelease(&slot->mutex);
-	if (invalidated || !ours)
-	{
-		error.message = psprintf("replication slot \"%s\" of change data capture cannot be used",
-								 NameStr(identity.slot_name));
-		error.detail =
-			psprintf("%s Changes are captured up to %X/%X.",
-					 invalidated ? "It was invalidated: the server removed WAL that it needed."
-								 : "It belongs to another plugin.",
-					 CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
-	}
-	else if (confirmed > progress.captured_lsn)
-	{
-		error.message = psprintf("replication slot \"%s\" has moved past what was captured",
-								 NameStr(identity.slot_name));
-		error.detail =
-			psprintf("The slot is at %X/%X, changes are captured up to %X/%X.",
-					 CDC_LSN_FORMAT_ARGS(confirmed), CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
-	}
-	return error;
+	error.message = pstrdup(gap.reason);
+	error.detail = pstrdup(gap.detail);
+	error.hint = pstrdup(kResumeHint);
+	leave_for_administrator(entry, &error);
 }
 
 /* A slot of ours in a database that was never enabled: left over by a crash of enable_db. */
@@ -185,10 +141,9 @@ prepare(CaptureWorker *worker, Identity *identity)
 	bool enabled = false;
 	catalog::CaptureJob job = {};
 	Progress progress = {};
-	ErrorData gap;
+	std::optional<catalog::Gap> gap;
 	RepOriginId origin = InvalidRepOriginId;
 
-	memset(static_cast<void *>(&gap), 0, sizeof(gap));
 	in_transaction([&] {
 		enabled = catalog::database_read_identity(identity);
 		if (!enabled)
@@ -196,9 +151,14 @@ prepare(CaptureWorker *worker, Identity *identity)
 		job = catalog::database_read_capture_job();
 		ItemPointerData tid;
 		progress = catalog::progress_read(&tid);
-		in_context(worker->memory, [&] { gap = find_gap(*identity, progress); });
-		if (gap.message == nullptr)
+		in_context(worker->memory, [&] { gap = gap_find(*identity, progress); });
+		if (gap)
+			catalog::gap_record(*gap);
+		else
 		{
+			/* Somebody has put back what was missing, or discard_kept_wal did not get far: nothing is lost. */
+			if (catalog::gap_withdraw(InvalidOid) > 0)
+				ereport(LOG, (errmsg("capture goes on without a gap")));
 			origin = set_up_origin();
 			catalog::all_relations_hide_from_publications(); /* pg_upgrade has made them anew */
 			if (identity->timeline != GetWALInsertionTimeLine())
@@ -218,8 +178,8 @@ prepare(CaptureWorker *worker, Identity *identity)
 		registry_stop(entry);
 		leave();
 	}
-	if (gap.message != nullptr)
-		leave_for_administrator(entry, &gap);
+	if (gap)
+		leave_at_gap(entry, *gap);
 
 	if (worker->mode == WorkerMode::Continuous)
 	{

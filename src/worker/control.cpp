@@ -13,6 +13,7 @@
 #include "catalog/catalog_rows.hpp"
 #include "catalog/database.hpp"
 #include "worker/control.hpp"
+#include "worker/gap_control.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -185,6 +186,7 @@ refuse_hopeless_wait(DatabaseEntry *entry)
 		registry_start(entry);
 		return;
 	}
+	require_no_gap();
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("capture job is stopped"),
 			 errdetail("Changes are captured up to %X/%X.",
@@ -256,6 +258,7 @@ CDC_FUNCTION(cdc_start_job)
 	require_job_type(arg_text_trimmed(fcinfo, 0));
 	catalog::database_require_enabled();
 	require_entry();
+	require_no_gap();
 	set_job_started(true);
 	registry_start_at_commit();
 	PG_RETURN_VOID();

@@ -30,6 +30,21 @@ void workers_stop_and_wait(DatabaseEntry *entry);
  */
 void database_remove_all();
 
+/*
+ * Has a decoder make the slot of this database, for enabling or after a gap, and waits until it is there and
+ * what hangs on it is committed. Raises the decoder's error. Cancellable; no worker may run here.
+ */
+void request_new_slot(DatabaseEntry *entry);
+
+/* Raises 55006: somebody else enables, disables or resumes this database. */
+[[noreturn]] void error_slot_requested(DatabaseEntry *entry);
+
+/* Raises 42501 (22902) unless the caller may enable this database. */
+void require_enable_right(const char *procedure);
+
+/* Raises what a logical slot lacks: preloading, wal_level, and, if it is a new one, a place for it. */
+void require_server_for_slot(bool is_new);
+
 /* Raises 25001 unless the procedure may commit, and the transaction has not written yet. */
 void require_top_level_call(FunctionCallInfo fcinfo, const char *procedure);
 

@@ -53,9 +53,10 @@ warn_about_old_minor()
 				 errhint("Update to 15.16, 16.12, 17.8, 18.2 or later.")));
 }
 
-/* What has to be there before a slot can be made. */
+} // namespace
+
 void
-check_server()
+require_server_for_slot(bool is_new)
 {
 	shmem_require();
 	if (wal_level < WAL_LEVEL_LOGICAL)
@@ -65,6 +66,8 @@ check_server()
 				 errdetail("wal_level is %s.", GetConfigOption("wal_level", false, false)),
 				 errhint("Set wal_level = logical in postgresql.conf and restart the server.")));
 
+	if (!is_new)
+		return;
 	int used = 0;
 	with_lock(ReplicationSlotControlLock, LW_SHARED, [&] {
 		for (int i = 0; i < max_replication_slots; i++)
@@ -80,6 +83,9 @@ check_server()
 					 "Raise max_replication_slots and restart the server, or drop a slot that is "
 					 "not needed: SELECT * FROM pg_replication_slots.")));
 }
+
+namespace
+{
 
 /* Says once whom the new slot waits for: transactions that were running when it was begun. */
 void
@@ -145,18 +151,26 @@ request_slot(DatabaseEntry *entry)
 	return 0;
 }
 
+} // namespace
+
 void
-create_slot(DatabaseEntry *entry)
+error_slot_requested(DatabaseEntry *entry)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("change data capture of this database is being enabled or disabled already"),
+			 errdetail("Another session (pid %d) does it.",
+					   entry->requester_pid != 0 ? entry->requester_pid : entry->hold_pid),
+			 errhint("Wait for it and call again.")));
+	pg_unreachable();
+}
+
+void
+request_new_slot(DatabaseEntry *entry)
 {
 	uint64 id = request_slot(entry);
 	if (id == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg(
-					 "change data capture of this database is being enabled or disabled already"),
-				 errdetail("Another session (pid %d) does it.",
-						   entry->requester_pid != 0 ? entry->requester_pid : entry->hold_pid),
-				 errhint("Wait for it and call again.")));
+		error_slot_requested(entry);
 	report_error([&] { wait_for_slot(entry, id); },
 				 [&](const ErrorData &) {
 					 ConditionVariableCancelSleep();
@@ -187,8 +201,6 @@ require_enable_right(const char *procedure)
 				 "a superuser has granted EXECUTE, may call it."),
 			 errhint("Ask a superuser to call it.")));
 }
-
-} // namespace
 
 void
 database_remove_all()
@@ -222,9 +234,9 @@ database_remove_all()
 	ListCell *cell;
 	foreach (cell, capture::ddl_dropped_tables())
 		catalog::change_table_drop(lfirst_oid(cell));
-	for (const char *table :
-		 {"change_tables", "captured_columns", "index_columns", "ddl_history", "lsn_time_mapping",
-		  "cdc_jobs", "gaps", "_errors", "_identity", "_progress", "_replica_identity"})
+	for (const char *table : {"change_tables", "captured_columns", "index_columns", "ddl_history",
+							  "lsn_time_mapping", "cdc_jobs", "gaps", "_errors", "_identity",
+							  "_progress", "_replica_identity", "_instance_start", "_source_drops"})
 		catalog::rows_delete(table, nullptr, {});
 	CommandCounterIncrement();
 	/* The writer that has just gone may still be letting go of it: wait. */
@@ -251,14 +263,14 @@ CDC_FUNCTION(cdc_enable_db)
 		PG_RETURN_VOID();
 	}
 	require_top_level_call(fcinfo, "sp_cdc_enable_db");
-	check_server();
+	require_server_for_slot(true);
 	require_launcher();
 	warn_about_old_minor();
 
 	DatabaseEntry *entry = registry_assign(MyDatabaseId);
 	if (entry == nullptr)
 		elog(ERROR, "no entry in shared memory for this database");
-	create_slot(entry);
+	request_new_slot(entry);
 	PG_RETURN_VOID();
 }
 
