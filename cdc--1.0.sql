@@ -827,6 +827,28 @@ COMMENT ON FUNCTION cdc.sp_cdc_generate_wrapper_function(text, boolean, text, te
 	'scripts of functions that read changes by commit time';
 
 /*
+ * renew_query_functions: makes the query functions of an instance anew, with the columns as they are.
+ *
+ * capture_instance  its name; required
+ *
+ * Capture does this by itself when the type of a captured column changes, unless an object of a user's
+ * (a view) depends on the functions. Then they stay as they are, and cannot read what was captured
+ * since the change, until that object is dropped and this is called. Privileges that were granted
+ * on them are kept.
+ *
+ * Errors: 55000 database not enabled (SQL Server 22901); 22004, 22023 no name (22963); 42704 no such
+ * instance or not for the caller (22981); 2BP01 something depends on the functions.
+ * Privilege: owner of the source table or of the database.
+ */
+CREATE PROCEDURE cdc.renew_query_functions(capture_instance text)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'cdc_renew_query_functions';
+REVOKE ALL ON PROCEDURE cdc.renew_query_functions(text) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE cdc.renew_query_functions(text) TO PUBLIC;
+COMMENT ON PROCEDURE cdc.renew_query_functions(text) IS
+	'makes the query functions of a capture instance anew after a change of type';
+
+/*
  * _wrapper_window: the LSN range of a time window, one row; none when no transaction lies in it.
  *
  * capture_instance, closed_high_end_point  as above

@@ -204,3 +204,17 @@ compat_free_worker_processes()
 	}
 	return free;
 }
+
+/* Who runs a virtual transaction; NULL: nobody any more. Needs storage/sinvaladt.h before 17. */
+#if PG_VERSION_NUM < 170000
+#define CDC_VXID_PROCESS(vxid) BackendIdGetProc((vxid).backendId)
+#else
+#define CDC_VXID_PROCESS(vxid) ProcNumberGetProc((vxid).procNumber)
+#endif
+
+/* After a change of a descriptor's attribute: 18 keeps what deforming needs in a second place. */
+#if PG_VERSION_NUM < 180000
+#define CDC_ATTRIBUTE_CHANGED(descriptor, i) ((void)0)
+#else
+#define CDC_ATTRIBUTE_CHANGED(descriptor, i) populate_compact_attribute(descriptor, i)
+#endif

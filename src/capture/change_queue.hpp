@@ -54,6 +54,9 @@ constexpr uint16 kRowBeforeImageMissing = 1;
 /* ... and the operation of the row, so that it can be counted without a look inside. */
 constexpr int kRowOperationShift = 8;
 
+/* LayoutItem.header.flags: DDL was met; the change table follows now and not at the next row. */
+constexpr uint16 kLayoutAfterCommand = 1;
+
 struct BeginItem
 {
 	ItemHeader header;
@@ -70,6 +73,11 @@ struct LayoutColumn
 	int32 typmod;
 	Oid collation;
 	int32 source_attnum; /* 0: dropped in the source, always NULL from here */
+
+	/* How values lie in a row, also when the type is gone today. */
+	int16 length;
+	bool by_value;
+	char alignment;
 };
 
 struct LayoutItem

@@ -16,6 +16,7 @@
 #include "capture/ddl_apply.hpp"
 #include "capture/pending_drops.hpp"
 #include "capture/table_append.hpp"
+#include "capture/type_change.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/change_table.hpp"
 #include "catalog/instance_rows.hpp"
@@ -58,7 +59,7 @@ struct Instance
 	Oid change_table;
 	bool discarded;	 /* today's catalog does not have it any more */
 	char what[128];	 /* for messages */
-	LeafRange range; /* of the leaf in use */
+	LeafRange range;	 /* of the leaf in use */
 	BlockNumber summarized;
 	TableAppend *append; /* open in the current batch, or NULL */
 
@@ -66,15 +67,24 @@ struct Instance
 	int64 written[kOperations];			 /* rows of the current batch by operation */
 	TimestampTz last_time;				 /* commit time of the last of them ... */
 	XLogRecPtr last_lsn;				 /* ... and its LSN */
+
+	/* The change table was altered in the open transaction: for ddl_history, unless DDL says why. */
+	char *unseen_change;
+	Oid unseen_source;
 };
 
 /* Each source relation (a leaf of a partitioned table, say) has a layout of its own. */
 struct Layout
 {
 	Instance *instance;
-	bool checked; /* the columns agree with the change table */
+	Oid source;
+	Oid leaf; /* that has been checked to have a place for the columns; InvalidOid: none yet */
 	int ncolumns;
 	LayoutColumn *columns;
+
+	/* NULL when rows can be stored as they come, else where each of their columns goes. */
+	AttrNumber *places;
+	TupleDesc descriptor; /* of rows as they come */
 };
 
 } // namespace
@@ -85,6 +95,7 @@ struct ChangeWriter
 	Channel *channel;
 	MemoryContext memory;		 /* process */
 	MemoryContext batch_context; /* reset after each batch */
+	MemoryContext moved_context; /* rows whose columns were moved, reset after each chunk */
 	catalog::Progress progress;	 /* of the open batch; durable when it commits */
 	XLogRecPtr saved_position;	 /* progress.captured_lsn as last committed */
 
@@ -246,50 +257,6 @@ publish_captured(ChangeWriter *writer, XLogRecPtr lsn)
 	ConditionVariableBroadcast(&writer->entry->progress_cv);
 }
 
-/*
- * Compares what the decoder sends with what the change table is today: its open leaf, because a
- * disable_table that somebody has not committed holds the root.
- */
-void
-check_columns(Layout *layout)
-{
-	Instance *instance = layout->instance;
-	TupleDesc descriptor = RelationGetDescr(instance->append->relation);
-
-	if (descriptor->natts != layout->ncolumns + catalog::kChangeMetadataColumns)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("change table of %s does not have the columns of its instance",
-						instance->what),
-				 errdetail("It has %d columns, expected %d.", descriptor->natts,
-						   layout->ncolumns + catalog::kChangeMetadataColumns),
-				 errhint(
-					 "Disable the capture instance with cdc.sp_cdc_disable_table and enable the "
-					 "table again.")));
-	for (int i = 0; i < layout->ncolumns; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(descriptor, catalog::kChangeLeadingColumns + i);
-		LayoutColumn *column = &layout->columns[i];
-		if (column->source_attnum == 0)
-			continue; /* dropped in the source: always NULL, which any type can hold */
-		if (!attribute->attisdropped && attribute->atttypid == column->type &&
-			attribute->atttypmod == column->typmod)
-			continue;
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("type of captured column \"%s\" of %s has changed in the source table",
-					NameStr(attribute->attname), instance->what),
-			 errdetail("Changes now have type %s, the change table has %s. Capture stands before "
-					   "the first such change; nothing is lost.",
-					   format_type_with_typemod(column->type, column->typmod),
-					   format_type_with_typemod(attribute->atttypid, attribute->atttypmod)),
-			 errhint("Read what is there, then CALL cdc.sp_cdc_disable_table for this instance and "
-					 "enable the table again.")));
-	}
-	layout->checked = true;
-}
-
 /* Opens the leaf for the current transaction's commit LSN, creating it when it is missing. */
 void
 open_instance(ChangeWriter *writer, Instance *instance)
@@ -410,6 +377,160 @@ find_instance(ChangeWriter *writer, int32 instance_id, Oid change_table)
 	});
 }
 
+void
+forget_places(Layout *layout)
+{
+	if (layout->places == nullptr)
+		return;
+	pfree(layout->places);
+	FreeTupleDesc(layout->descriptor);
+	layout->places = nullptr;
+	layout->descriptor = nullptr;
+}
+
+TypeChangeRequest
+type_change_request(ChangeWriter *writer, const Layout *layout)
+{
+	return {.entry = writer->entry,
+			.instance_id = layout->instance->instance_id,
+			.what = layout->instance->what,
+			.source = layout->source,
+			.commit_lsn = writer->commit_lsn,
+			.columns = {layout->columns, static_cast<size_t>(layout->ncolumns)}};
+}
+
+/* Lets the change table follow the source's types. Leaves the instance closed when it was altered. */
+void
+follow_types(ChangeWriter *writer, Layout *layout)
+{
+	Instance *instance = layout->instance;
+
+	wait_until_visible(writer);
+	if (type_change_needed(type_change_request(writer, layout)))
+	{
+		close_instance(instance);
+		/* Rows of this batch were taken out of what a reader with the old functions may ask for. */
+		CommandCounterIncrement();
+	}
+	char *change = type_change_follow(type_change_request(writer, layout));
+	if (change != nullptr && instance->unseen_change == nullptr)
+	{
+		instance->unseen_change = change;
+		instance->unseen_source = layout->source;
+	}
+	for (int i = 0; i < writer->nlayouts; i++)
+		if (writer->layouts[i].instance == instance)
+			writer->layouts[i].leaf = InvalidOid;
+}
+
+/* What the leaf must look like for rows to be stored as they come. */
+bool
+leaf_fits(const Layout *layout, TupleDesc descriptor)
+{
+	const int natts = layout->ncolumns + catalog::kChangeMetadataColumns;
+
+	if (descriptor->natts != natts ||
+		strcmp(NameStr(TupleDescAttr(descriptor, natts - 1)->attname), "__$command_id") != 0)
+		return false;
+	for (int i = 0; i < layout->ncolumns; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, catalog::kChangeLeadingColumns + i);
+		const LayoutColumn *column = &layout->columns[i];
+		if (attribute->attisdropped)
+			return false;
+		if (column->source_attnum == 0)
+			continue; /* dropped in the source: always NULL, which any type can hold */
+		if (attribute->atttypid != column->type || attribute->atttypmod != column->typmod ||
+			attribute->attcollation != column->collation)
+			return false;
+	}
+	return true;
+}
+
+/* Rows as the decoder forms them. */
+TupleDesc
+row_descriptor(const Layout *layout)
+{
+	const int natts = layout->ncolumns + catalog::kChangeMetadataColumns;
+	TupleDesc descriptor = CreateTemplateTupleDesc(natts);
+	auto column = [&](AttrNumber attnum, Oid type) {
+		TupleDescInitEntry(descriptor, attnum, nullptr, type, -1, 0);
+	};
+
+	column(catalog::kChangeStartLsn, PG_LSNOID);
+	column(catalog::kChangeEndLsn, PG_LSNOID);
+	column(catalog::kChangeSeqval, PG_LSNOID);
+	column(catalog::kChangeOperation, INT4OID);
+	column(catalog::kChangeUpdateMask, BYTEAOID);
+	for (int i = 0; i < layout->ncolumns; i++)
+	{
+		column(catalog::kChangeLeadingColumns + i + 1, INT4OID);
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, catalog::kChangeLeadingColumns + i);
+		attribute->attlen = layout->columns[i].length;
+		attribute->attbyval = layout->columns[i].by_value;
+		attribute->attalign = layout->columns[i].alignment;
+		CDC_ATTRIBUTE_CHANGED(descriptor, catalog::kChangeLeadingColumns + i);
+	}
+	column(natts, INT4OID);
+	return descriptor;
+}
+
+/* Makes sure that the open leaf has a place for each column of the layout. */
+void
+check_columns(ChangeWriter *writer, Layout *layout)
+{
+	Instance *instance = layout->instance;
+
+	forget_places(layout);
+	if (!leaf_fits(layout, RelationGetDescr(instance->append->relation)))
+	{
+		follow_types(writer, layout);
+		open_instance(writer, instance);
+		if (instance->discarded)
+			return;
+		AttrNumber places[MaxHeapAttributeNumber];
+		if (!type_change_map(type_change_request(writer, layout),
+							 RelationGetDescr(instance->append->relation), places))
+			in_context(writer->memory, [&] {
+				Size size = sizeof(AttrNumber) * (layout->ncolumns + catalog::kChangeMetadataColumns);
+				layout->places = static_cast<AttrNumber *>(palloc(size));
+				memcpy(layout->places, places, size);
+				layout->descriptor = row_descriptor(layout);
+			});
+	}
+	layout->leaf = instance->range.leaf;
+}
+
+/*
+ * A row whose columns the change table has elsewhere, since a type has changed. Lives until the chunk's rows
+ * are flushed.
+ */
+HeapTuple
+move_columns(ChangeWriter *writer, const Layout *layout, HeapTupleHeader row, uint32 length)
+{
+	TupleDesc leaf = RelationGetDescr(layout->instance->append->relation);
+	Datum values[MaxHeapAttributeNumber];
+	bool nulls[MaxHeapAttributeNumber];
+	Datum moved[MaxHeapAttributeNumber];
+	bool moved_nulls[MaxHeapAttributeNumber];
+	HeapTupleData tuple = {};
+
+	tuple.t_len = length;
+	tuple.t_data = row;
+	heap_deform_tuple(&tuple, layout->descriptor, values, nulls);
+	memset(moved_nulls, true, leaf->natts);
+	for (int i = 0; i < layout->descriptor->natts; i++)
+	{
+		int to = layout->places[i] - 1;
+		if (to < 0)
+			continue;
+		moved[to] = values[i];
+		moved_nulls[to] = nulls[i];
+	}
+	return in_context(writer->moved_context,
+					  [&] { return heap_form_tuple(leaf, moved, moved_nulls); });
+}
+
 /* A layout that is new, or that takes the number of one the decoder uses no more. */
 Layout *
 layout_slot(ChangeWriter *writer, uint32 number)
@@ -420,6 +541,7 @@ layout_slot(ChangeWriter *writer, uint32 number)
 	{
 		Layout *layout = &writer->layouts[number - 1];
 		pfree(layout->columns);
+		forget_places(layout);
 		return layout;
 	}
 	if (writer->nlayouts == writer->layouts_size)
@@ -440,11 +562,18 @@ take_layout(ChangeWriter *writer, const LayoutItem *item)
 	Size columns_size = sizeof(LayoutColumn) * item->ncolumns;
 
 	layout->instance = find_instance(writer, item->instance_id, item->change_table);
-	layout->checked = false;
+	layout->source = item->source;
+	layout->leaf = InvalidOid;
+	layout->places = nullptr;
+	layout->descriptor = nullptr;
 	layout->ncolumns = item->ncolumns;
 	layout->columns =
 		static_cast<LayoutColumn *>(MemoryContextAlloc(writer->memory, Max(columns_size, 1)));
 	memcpy(layout->columns, item + 1, columns_size);
+
+	/* DDL that is seen takes effect at its commit, not at the next row. */
+	if ((item->header.flags & kLayoutAfterCommand) != 0 && !layout->instance->discarded)
+		(void)follow_types(writer, layout);
 }
 
 /*
@@ -516,18 +645,29 @@ take_row(ChangeWriter *writer, RowItem *item)
 	open_instance(writer, instance);
 	if (unlikely(instance->discarded))
 		return;
-	if (unlikely(!layout->checked))
-		check_columns(layout);
+	if (unlikely(layout->leaf != instance->range.leaf))
+	{
+		check_columns(writer, layout);
+		if (instance->discarded)
+			return;
+	}
 	HeapTupleHeader row =
 		reinterpret_cast<HeapTupleHeader>(reinterpret_cast<char *>(item) + kRowTupleOffset);
-	if (unlikely(item->tuple_length > MaxHeapTupleSize))
-		check_row_fits(writer, instance, row, item->tuple_length);
+	uint32 length = item->tuple_length;
+	if (unlikely(layout->places != nullptr))
+	{
+		HeapTuple moved = move_columns(writer, layout, row, length);
+		row = moved->t_data;
+		length = moved->t_len;
+	}
+	if (unlikely(length > MaxHeapTupleSize))
+		check_row_fits(writer, instance, row, length);
 	writer->row = row;
-	table_append_row(instance->append, row, item->tuple_length);
+	table_append_row(instance->append, row, length);
 	instance->written[Min(item->header.flags >> kRowOperationShift, kOperations - 1)]++;
 	instance->last_lsn = writer->commit_lsn;
 	instance->last_time = writer->commit_time;
-	writer->batch_bytes += item->tuple_length;
+	writer->batch_bytes += length;
 	writer->batch_rows++;
 }
 
@@ -577,6 +717,32 @@ full_xid(TransactionId xid)
 	return FullTransactionIdFromEpochAndXid(epoch, xid);
 }
 
+/* Types that changed without DDL being seen (event triggers were off) are history, too. */
+void
+record_unseen_changes(ChangeWriter *writer, const CommitItem *item)
+{
+	ListCell *cell;
+	foreach (cell, writer->instances)
+	{
+		Instance *instance = static_cast<Instance *>(lfirst(cell));
+		if (instance->unseen_change == nullptr)
+			continue;
+		bool seen = false;
+		ListCell *event_cell;
+		foreach (event_cell, writer->events)
+		{
+			auto *event = static_cast<Event *>(lfirst(event_cell));
+			seen = seen || (event->instance_id == instance->instance_id &&
+							event->kind == static_cast<char>(catalog::QueueKind::AlterType));
+		}
+		if (!seen)
+			ddl_record_unseen(instance->instance_id, instance->change_table,
+							  instance->unseen_source, instance->unseen_change,
+							  item->commit_lsn, item->commit_time);
+		instance->unseen_change = nullptr;
+	}
+}
+
 void
 take_commit(ChangeWriter *writer, const CommitItem *item)
 {
@@ -615,6 +781,7 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 		if (effect.removes_instance)
 			pending_drops_add_instance(&writer->drops, event->instance_id);
 	}
+	record_unseen_changes(writer, item);
 	list_free(writer->events);
 	writer->events = NIL;
 
@@ -706,6 +873,8 @@ change_writer_create(DatabaseEntry *entry, Channel *channel, MemoryContext paren
 	writer->memory = parent;
 	writer->batch_context =
 		AllocSetContextCreate(parent, "cdc transaction", ALLOCSET_DEFAULT_SIZES);
+	writer->moved_context =
+		AllocSetContextCreate(parent, "cdc moved columns", ALLOCSET_DEFAULT_SIZES);
 	writer->last_activity = GetCurrentTimestamp();
 	in_transaction([&] {
 		writer->progress = catalog::progress_read(&writer->progress_tid);
@@ -750,6 +919,8 @@ change_writer_take(ChangeWriter *writer, char *chunk, Size length, Size offset, 
 	if (writer->batch_open)
 		flush_instances(writer);
 	writer->row = nullptr;
+
+	MemoryContextReset(writer->moved_context);
 	return offset;
 }
 

@@ -115,6 +115,18 @@ ddl_event_apply(const Event *event, XLogRecPtr commit_lsn, TimestampTz commit_ti
 	elog(ERROR, "unknown kind of event \"%c\" in the capture queue", event->kind);
 }
 
+void
+ddl_record_unseen(int32 instance_id, Oid change_table, Oid source, const char *what,
+				  XLogRecPtr commit_lsn, TimestampTz commit_time)
+{
+	Event event = {};
+	event.instance_id = instance_id;
+	event.change_table = change_table;
+	event.source = source;
+	event.command = psprintf("-- the command was not seen; %s", what);
+	record_history(&event, commit_lsn, commit_time, true);
+}
+
 char *
 ddl_instance_name(int32 instance_id)
 {

@@ -40,6 +40,13 @@ Event *ddl_event_copy(const EventItem *item);
 
 EventEffect ddl_event_apply(const Event *event, XLogRecPtr commit_lsn, TimestampTz commit_time);
 
+/*
+ * A row of ddl_history for types that changed without a command having been seen: event triggers were
+ * off. `what` says what changed.
+ */
+void ddl_record_unseen(int32 instance_id, Oid change_table, Oid source, const char *what,
+					   XLogRecPtr commit_lsn, TimestampTz commit_time);
+
 /* The name of an instance, in the current context; NULL when today's catalog does not have it. */
 char *ddl_instance_name(int32 instance_id);
 

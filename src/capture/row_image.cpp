@@ -89,13 +89,14 @@ key_only(const Target *target, int natts, const SourceRow *from, bool *complete)
 }
 
 void
-announce(QueueSender *sender, Relation relation, Target *target)
+announce(QueueSender *sender, Relation relation, Target *target, uint16 flags)
 {
 	target->layout = source_map_new_layout();
 
 	Size length = sizeof(LayoutItem) + sizeof(LayoutColumn) * target->ncolumns;
 	LayoutItem *item =
 		reinterpret_cast<LayoutItem *>(queue_reserve(sender, ItemKind::Layout, length));
+	item->header.flags = flags;
 	item->layout = target->layout;
 	item->instance_id = target->instance_id;
 	item->change_table = target->change_table;
@@ -110,6 +111,9 @@ announce(QueueSender *sender, Relation relation, Target *target)
 		columns[i].typmod = attribute->atttypmod;
 		columns[i].collation = attribute->attcollation;
 		columns[i].source_attnum = target->source[i];
+		columns[i].length = attribute->attlen;
+		columns[i].by_value = attribute->attbyval;
+		columns[i].alignment = attribute->attalign;
 	}
 }
 
@@ -274,6 +278,14 @@ key_update(QueueSender *sender, Source *source, const DecodedChange &change,
 } // namespace
 
 void
+row_image_announce(QueueSender *sender, Source *source, Relation relation, uint16 flags)
+{
+	for (int t = 0; t < source->ntargets; t++)
+		if (source->targets[t].layout == 0)
+			announce(sender, relation, &source->targets[t], flags);
+}
+
+void
 row_image_send(QueueSender *sender, Source *source, const DecodedChange &change)
 {
 	TupleDesc descriptor = RelationGetDescr(change.relation);
@@ -281,10 +293,7 @@ row_image_send(QueueSender *sender, Source *source, const DecodedChange &change)
 	SourceRow before = {};
 	SourceRow after = {};
 
-	for (int t = 0; t < source->ntargets; t++)
-		if (source->targets[t].layout == 0)
-			announce(sender, change.relation, &source->targets[t]);
-
+	row_image_announce(sender, source, change.relation, 0);
 	if (change.old_tuple != nullptr)
 		before = deform(descriptor, change.old_tuple);
 	if (change.new_tuple != nullptr)

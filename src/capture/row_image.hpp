@@ -45,6 +45,9 @@ struct DecodedChange
 	int32 command_id;
 };
 
+/* Announces the layouts of `source` that the writer has not seen, with these flags of LayoutItem. */
+void row_image_announce(QueueSender *sender, Source *source, Relation relation, uint16 flags);
+
 /*
  * Sends the rows of one change for every target of `source`. Allocates in the current context,
  * which the caller resets after each change. Announces layouts that the writer has not seen.

@@ -10,6 +10,10 @@
 #include "capture/source_map.hpp"
 #include "capture/transaction_stream.hpp"
 
+extern "C" {
+#include "utils/relcache.h"
+}
+
 namespace cdc::capture
 {
 
@@ -32,12 +36,14 @@ struct Stream
 {
 	QueueSender *sender;
 	RepOriginId origin;
+	MemoryContext memory;		  /* process */
 	MemoryContext change_context; /* reset after each change */
 	ReorderBufferTXN *txn;
 	bool begun;			   /* a Begin item was sent for txn */
 	int32 command_id;	   /* of the last captured change */
 	XLogRecPtr record_lsn; /* WAL record of the last change ... */
 	uint32 record_index;   /* ... and its place among that record's changes */
+	List *altered; /* Oid of relations that txn had DDL on */
 	uint64 transactions;
 	uint64 ncommits;
 	RecentCommit commits[kRecentCommits];
@@ -114,11 +120,36 @@ send_event(Relation relation, ReorderBufferChange *change)
 	text *command =
 		nulls[catalog::kDqCommand - 1] ? nullptr : DatumGetTextPP(values[catalog::kDqCommand - 1]);
 	Size command_length = command != nullptr ? VARSIZE_ANY_EXHDR(command) : 0;
-	send_event_item(DatumGetChar(values[catalog::kDqKind - 1]),
+	Oid source = DatumGetObjectId(values[catalog::kDqSourceObjectId - 1]);
+	auto kind = static_cast<catalog::QueueKind>(DatumGetChar(values[catalog::kDqKind - 1]));
+	if (kind == catalog::QueueKind::Command || kind == catalog::QueueKind::AlterType)
+		in_context(stream->memory,
+				   [&] { stream->altered = list_append_unique_oid(stream->altered, source); });
+	send_event_item(static_cast<char>(kind),
 					DatumGetInt32(values[catalog::kDqInstanceId - 1]),
 					DatumGetObjectId(values[catalog::kDqObjectId - 1]),
-					DatumGetObjectId(values[catalog::kDqSourceObjectId - 1]),
+					source,
 					command != nullptr ? VARDATA_ANY(command) : nullptr, command_length);
+}
+
+/*
+ * Tells the writer what relations with DDL in this transaction look like at its end, so that change
+ * tables follow at the commit and not at some later row. What they were in between does not matter
+ * when no row was of it.
+ */
+void
+announce_altered()
+{
+	ListCell *cell;
+	foreach (cell, stream->altered)
+	{
+		Relation relation = RelationIdGetRelation(lfirst_oid(cell));
+		if (!RelationIsValid(relation))
+			continue; /* dropped later in the transaction */
+		row_image_announce(stream->sender, source_map_lookup(relation), relation,
+						   kLayoutAfterCommand);
+		RelationClose(relation);
+	}
 }
 
 } // namespace
@@ -129,6 +160,7 @@ transaction_stream_init(QueueSender *sender, RepOriginId origin, MemoryContext p
 	stream = static_cast<Stream *>(MemoryContextAllocZero(parent, sizeof(Stream)));
 	stream->sender = sender;
 	stream->origin = origin;
+	stream->memory = parent;
 	stream->change_context = AllocSetContextCreate(parent, "cdc change", ALLOCSET_DEFAULT_SIZES);
 	source_map_init(parent);
 }
@@ -167,6 +199,8 @@ transaction_stream_begin(ReorderBufferTXN *txn)
 	source_map_trim();
 	stream->txn = txn;
 	stream->begun = false;
+	list_free(stream->altered);
+	stream->altered = NIL;
 	stream->command_id = 0;
 	stream->record_lsn = InvalidXLogRecPtr;
 	stream->record_index = 0;
@@ -247,6 +281,7 @@ transaction_stream_commit(ReorderBufferTXN *txn)
 {
 	if (stream->begun)
 	{
+		announce_altered();
 		CommitItem *item = queue_item<CommitItem>(stream->sender, ItemKind::Commit);
 		item->commit_lsn = txn->final_lsn;
 		item->end_lsn = txn->end_lsn;

@@ -65,6 +65,65 @@ by_ordinal(List *elements, int Element::*ordinal)
 	return result;
 }
 
+/* The captured column that a physical column of the change table belongs to, or NULL. */
+CapturedColumn *
+version_owner(CaptureInstance *instance, AttrNumber attnum, const char *name)
+{
+	int ncolumns = static_cast<int>(instance->columns.size());
+	int ordinal = attnum - kChangeLeadingColumns;
+
+	if (ordinal <= ncolumns)
+		return &instance->columns[ordinal - 1];
+	if (ordinal == ncolumns + 1)
+		return nullptr; /* __$command_id */
+	for (CapturedColumn &column : instance->columns)
+		if (strcmp(NameStr(column.name), name) == 0)
+			return &column;
+	ordinal = column_version_ordinal(name);
+	return ordinal >= 1 && ordinal <= ncolumns ? &instance->columns[ordinal - 1] : nullptr;
+}
+
+/* What the change table has for each captured column; the current version comes first, then the newer. */
+void
+load_versions(CaptureInstance *instance)
+{
+	HeapTuple table = SearchSysCache1(RELOID, ObjectIdGetDatum(instance->change_table));
+	if (!HeapTupleIsValid(table))
+		return;
+	int natts = reinterpret_cast<Form_pg_class>(GETSTRUCT(table))->relnatts;
+	ReleaseSysCache(table);
+
+	for (int attnum = natts; attnum > kChangeLeadingColumns; attnum--)
+	{
+		HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(instance->change_table),
+										  Int16GetDatum(attnum));
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		auto *attribute = reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple));
+		CapturedColumn *owner =
+			attribute->attisdropped
+				? nullptr
+				: version_owner(instance, attribute->attnum, NameStr(attribute->attname));
+		if (owner != nullptr)
+		{
+			auto versions = span_of<ColumnVersion>(owner->versions.size() + 1);
+			bool current = strcmp(NameStr(owner->name), NameStr(attribute->attname)) == 0;
+			size_t place = current ? 1 : 0;
+			for (const ColumnVersion &version : owner->versions)
+				versions[place++] = version;
+			ColumnVersion *version = &versions[current ? 0 : place];
+			version->name = attribute->attname;
+			version->attnum = attribute->attnum;
+			version->type = {attribute->atttypid, attribute->atttypmod, attribute->attcollation};
+			version->current = current;
+			owner->versions = versions;
+		}
+		ReleaseSysCache(tuple);
+	}
+	for (CapturedColumn &column : instance->columns)
+		column.type = column_reader_type(column.versions);
+}
+
 void
 load_columns(CaptureInstance *instance)
 {
@@ -78,29 +137,13 @@ load_columns(CaptureInstance *instance)
 				  column->name = *DatumGetName(row[kCcColumnName]);
 				  column->column_id = static_cast<AttrNumber>(DatumGetInt32(row[kCcColumnId]));
 				  column->ordinal = DatumGetInt32(row[kCcColumnOrdinal]);
-				  column->change_att =
-					  static_cast<AttrNumber>(kChangeLeadingColumns + column->ordinal);
 				  column->is_computed = DatumGetBool(row[kCcIsComputed]);
 				  column->column_type = TextDatumGetCString(row[kCcColumnType]);
 				  columns = lappend(columns, column);
 			  });
 	instance->columns = by_ordinal<CapturedColumn>(columns, &CapturedColumn::ordinal);
 
-	for (CapturedColumn &column : instance->columns)
-	{
-		HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(instance->change_table),
-										  Int16GetDatum(column.change_att));
-		if (!HeapTupleIsValid(tuple))
-			continue;
-		auto *attribute = reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple));
-		if (!attribute->attisdropped)
-		{
-			column.type_id = attribute->atttypid;
-			column.typmod = attribute->atttypmod;
-			column.collation = attribute->attcollation;
-		}
-		ReleaseSysCache(tuple);
-	}
+	load_versions(instance);
 }
 
 void

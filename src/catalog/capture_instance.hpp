@@ -14,6 +14,8 @@
 
 #include "cdc.hpp"
 
+#include "catalog/column_versions.hpp"
+
 namespace cdc::catalog
 {
 
@@ -22,14 +24,10 @@ struct CapturedColumn
 	NameData name;		  /* as captured: never follows a rename of the source column */
 	AttrNumber column_id; /* attribute number in the source */
 	int ordinal;		  /* 1-based: the bit in the update mask */
-	AttrNumber
-		change_att; /* attribute number in the change table: kChangeLeadingColumns + ordinal */
 	bool is_computed;
 	char *column_type; /* source type as SQL text */
-	Oid type_id;	   /* of the change-table column: base type of domains; InvalidOid when the
-							* change table is gone */
-	int32 typmod;
-	Oid collation;
+	ColumnType type;   /* that readers see */
+	std::span<ColumnVersion> versions; /* physical columns; empty: lost, or no change table */
 };
 
 struct KeyColumn

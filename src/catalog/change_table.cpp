@@ -163,7 +163,7 @@ instance_id_of(Oid root)
 	return result;
 }
 
-/* Columns of a new leaf: the root's, with the same attribute numbers. */
+/* Columns of a new leaf: the root's, though not always with the same attribute numbers. */
 List *
 columns_like(Oid root)
 {
@@ -175,17 +175,9 @@ columns_like(Oid root)
 	for (int i = 0; i < descriptor->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+		/* Lost with its type by DROP ... CASCADE. */
 		if (attribute->attisdropped)
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("change table \"%s.%s\" has lost a column", kSchema,
-						RelationGetRelationName(relation)),
-				 errdetail(
-					 "Column number %d was dropped, most likely with its type by DROP ... CASCADE.",
-					 i + 1),
-				 errhint("Disable the capture instance with cdc.sp_cdc_disable_table and enable "
-						 "the table again.")));
+			continue;
 		columns =
 			lappend(columns, column_definition(NameStr(attribute->attname), attribute->atttypid,
 											   attribute->atttypmod, attribute->attcollation));

@@ -108,13 +108,7 @@ identity_is_remembered(List *tree)
 void
 remove_instances(List *instances)
 {
-	Oid caller;
-	int context;
-
-	GetUserIdAndSecContext(&caller, &context);
-	SetUserIdAndSecContext(cdc_extension_owner(),
-						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	with_neutral_settings(nullptr, [&]() {
+	as_extension_owner([&]() {
 		ListCell *cell;
 
 		/*
@@ -132,7 +126,6 @@ remove_instances(List *instances)
 		if (instance_set_is_empty())
 			job_rows_delete();
 	});
-	SetUserIdAndSecContext(caller, context);
 }
 
 /*

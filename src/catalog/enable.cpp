@@ -505,17 +505,11 @@ enable_table(const EnableRequest &request)
 		.columns = columns,
 	};
 
-	Oid caller;
-	int context;
-	GetUserIdAndSecContext(&caller, &context);
-	SetUserIdAndSecContext(cdc_extension_owner(),
-						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	with_neutral_settings(nullptr, [&]() {
+	as_extension_owner([&]() {
 		create_instance(instance, table);
 		if (first)
 			job_rows_insert_defaults();
 	});
-	SetUserIdAndSecContext(caller, context);
 
 	if (first)
 		worker::registry_start_at_commit();

@@ -18,12 +18,12 @@ namespace cdc::catalog
 {
 
 void
-internal_alter_table(Oid relation, AlterTableCmd *command, LOCKMODE lockmode)
+internal_alter_table(Oid relation, AlterTableCmd *command, LOCKMODE lockmode, bool recurse)
 {
 	AlterTableStmt *stmt = makeNode(AlterTableStmt);
 	stmt->relation =
 		makeRangeVar(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation), -1);
-	stmt->relation->inh = false;
+	stmt->relation->inh = recurse;
 	stmt->cmds = list_make1(command);
 	stmt->objtype = OBJECT_TABLE;
 

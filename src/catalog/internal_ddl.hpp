@@ -6,6 +6,8 @@
 
 #include "cdc.hpp"
 
+#include "catalog/catalog.hpp"
+
 extern "C" {
 #include "nodes/parsenodes.h"
 }
@@ -15,9 +17,11 @@ namespace cdc::catalog
 
 /*
  * ALTER TABLE <relation> with one subcommand. The caller holds `lockmode` on the relation, and does
- * not have it open. Event triggers do not see it.
+ * not have it open; `recurse` takes the partitions along, whose locks he holds too. Event triggers do
+ * not see it.
  */
-void internal_alter_table(Oid relation, AlterTableCmd *command, LOCKMODE lockmode);
+void internal_alter_table(Oid relation, AlterTableCmd *command, LOCKMODE lockmode,
+						  bool recurse = false);
 
 /* Enters and leaves a level of settings in which sessions and databases have no say. */
 int neutral_settings_begin(const char *default_tablespace);
@@ -34,6 +38,23 @@ with_neutral_settings(const char *default_tablespace, Body body)
 	int level = neutral_settings_begin(default_tablespace);
 	body();
 	neutral_settings_end(level);
+}
+
+/*
+ * Runs body as the extension's owner with neutral settings: what it makes belongs to him, whoever the
+ * caller is. An error restores the caller by itself.
+ */
+template <typename Body>
+void
+as_extension_owner(Body body)
+{
+	Oid caller;
+	int context;
+	GetUserIdAndSecContext(&caller, &context);
+	SetUserIdAndSecContext(cdc_extension_owner(),
+						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	with_neutral_settings(nullptr, body);
+	SetUserIdAndSecContext(caller, context);
 }
 
 } // namespace cdc::catalog

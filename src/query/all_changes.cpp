@@ -26,11 +26,11 @@ void
 changes_view_generate(StringInfo sql, const catalog::CaptureInstance *instance)
 {
 	appendStringInfo(sql,
-					 "CREATE VIEW cdc._changes_%d WITH (security_barrier = true) AS\n"
+					 "CREATE OR REPLACE VIEW cdc._changes_%d WITH (security_barrier = true) AS\n"
 					 "SELECT c.\"__$start_lsn\", c.\"__$seqval\", c.\"__$operation\", "
 					 "c.\"__$update_mask\"",
 					 instance->instance_id);
-	append_column_names(sql, instance, "c");
+	append_column_values(sql, instance, "c");
 	appendStringInfo(sql,
 					 ", c.\"__$command_id\"\n"
 					 "FROM %s AS c\n"

@@ -24,6 +24,13 @@ const char *column_name(const catalog::CapturedColumn &column);
  */
 void append_column_definitions(StringInfo sql, const catalog::CaptureInstance *instance);
 
+/*
+ * Appends `, <expression> AS <name>` for each captured column: the value that readers see, from the
+ * physical columns of the change table, which is called `qualifier`. A row has its value in one of them.
+ */
+void append_column_values(StringInfo sql, const catalog::CaptureInstance *instance,
+						  const char *qualifier);
+
 /* Appends `, <qualifier>.<name>` for each captured column. */
 void append_column_names(StringInfo sql, const catalog::CaptureInstance *instance,
 						 const char *qualifier);

@@ -230,7 +230,7 @@ CDC_FUNCTION(cdc_sp_cdc_get_captured_columns)
 	const char *source_name = get_rel_name(instance->source);
 	for (const catalog::CapturedColumn &column : instance->columns)
 	{
-		const TypeDetails details = type_details(column.type_id, column.typmod);
+		const TypeDetails details = type_details(column.type.type, column.type.typmod);
 		ResultRow<12> row;
 
 		row.add_text(source_schema);
@@ -239,8 +239,7 @@ CDC_FUNCTION(cdc_sp_cdc_get_captured_columns)
 		row.add_text(NameStr(column.name));
 		row.add(Int32GetDatum(column.column_id));
 		row.add(Int32GetDatum(column.ordinal));
-		row.add_text(OidIsValid(column.type_id) ? format_type_be(column.type_id)
-												: column.column_type);
+		row.add_text(format_type_be(column.type.type));
 		row.add_int32(details.character_maximum_length);
 		row.add_int32(details.numeric_precision);
 		row.add_int32(details.numeric_precision_radix);

@@ -6,6 +6,7 @@
 
 #include "base/args.hpp"
 #include "base/errors.hpp"
+#include "catalog/catalog_rows.hpp"
 #include "catalog/gaps.hpp"
 #include "catalog/lsn_time.hpp"
 #include "query/lsn_window.hpp"
@@ -225,6 +226,63 @@ error_beyond_high_end(const Window &window, XLogRecPtr from, XLogRecPtr to)
 
 } // namespace
 
+namespace
+{
+
+/* The commit LSN of the first type change that the change table has followed; 0: none is known. */
+XLogRecPtr
+first_type_change(Oid change_table)
+{
+	using namespace catalog;
+	XLogRecPtr first = InvalidXLogRecPtr;
+	ScanKeyData key = scan_key(kDhObjectId, F_OIDEQ, ObjectIdGetDatum(change_table));
+
+	rows_scan("ddl_history", "ddl_history_object_id_idx", {&key, 1}, AccessShareLock,
+			  [&](Relation relation, HeapTuple tuple) {
+				  auto row = row_deform<kDhColumns>(relation, tuple);
+				  XLogRecPtr lsn = DatumGetLSN(row[kDhDdlLsn]);
+				  if (DatumGetBool(row[kDhRequiredColumnUpdate]) &&
+					  (first == InvalidXLogRecPtr || lsn < first))
+					  first = lsn;
+			  });
+	return first;
+}
+
+/*
+ * Functions that could not be renewed when a type changed (a user's view is on top of them) know nothing of
+ * the physical columns made since: what they give for rows before the change is right, what they
+ * would give for later ones is not.
+ */
+void
+check_functions(const catalog::CaptureInstance *instance, TupleDesc expected, XLogRecPtr to)
+{
+	int leading = expected->natts - static_cast<int>(instance->columns.size());
+
+	for (const catalog::CapturedColumn &column : instance->columns)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(expected, leading + column.ordinal - 1);
+		if (attribute->atttypid == column.type.type)
+			continue;
+		if (to < first_type_change(instance->change_table))
+			return;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("query functions of capture instance \"%s\" are older than its columns",
+						NameStr(instance->name)),
+				 errdetail("The type of column \"%s\" is %s since a change of the source table, the "
+						   "functions return %s: when it changed, something depended on them.",
+						   NameStr(column.name),
+						   format_type_with_typemod(column.type.type, column.type.typmod),
+						   format_type_with_typemod(attribute->atttypid, attribute->atttypmod)),
+				 errhint("Drop what depends on them (a view, say), then CALL "
+						 "cdc.renew_query_functions(%s) and make it again. Changes before the first "
+						 "change of type can be read as before.",
+						 quote_literal_cstr(NameStr(instance->name)))));
+	}
+}
+
+} // namespace
+
 bool
 option_equals(std::string_view given, const char *option)
 {
@@ -319,6 +377,7 @@ CDC_FUNCTION(cdc_check_window)
 				 errhint("SELECT capture_instance FROM cdc.sp_cdc_help_change_data_capture() lists "
 						 "the instances you may read.")));
 	lsn_window_check(instance, arguments, GetActiveSnapshot());
+	check_functions(instance, result->expectedDesc, *arguments.to_lsn);
 
 	result->isDone = ExprEndResult;
 	PG_RETURN_NULL();

@@ -30,13 +30,13 @@ constexpr size_t kMaxSeparateColumns = FUNC_MAX_ARGS - 10;
 bool
 equal_is_identical(const catalog::CapturedColumn &column)
 {
-	TypeCacheEntry *type = lookup_type_cache(column.type_id, TYPECACHE_BTREE_OPFAMILY);
+	TypeCacheEntry *type = lookup_type_cache(column.type.type, TYPECACHE_BTREE_OPFAMILY);
 	if (!OidIsValid(type->btree_opf))
 		return false;
 	Oid procedure = get_opfamily_proc(type->btree_opf, type->btree_opintype, type->btree_opintype,
 									  BTEQUALIMAGE_PROC);
 	return OidIsValid(procedure) &&
-		   DatumGetBool(OidFunctionCall1Coll(procedure, column.collation,
+		   DatumGetBool(OidFunctionCall1Coll(procedure, column.type.collation,
 											 ObjectIdGetDatum(type->btree_opintype)));
 }
 

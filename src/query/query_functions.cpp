@@ -8,9 +8,12 @@
  */
 #include "cdc.hpp"
 
+#include "base/args.hpp"
+#include "base/errors.hpp"
 #include "catalog/capture_instance.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/change_table.hpp"
+#include "catalog/internal_ddl.hpp"
 #include "query/all_changes.hpp"
 #include "query/generated_sql.hpp"
 #include "query/net_changes.hpp"
@@ -18,6 +21,8 @@
 
 extern "C" {
 #include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -29,6 +34,7 @@ extern "C" {
 #include "parser/parse_node.h"
 #include "tcop/tcopprot.h"
 #include "utils/ruleutils.h"
+#include "utils/typcache.h"
 }
 
 namespace cdc::query
@@ -231,6 +237,49 @@ create_objects(const catalog::CaptureInstance *instance)
 	CommandCounterIncrement();
 }
 
+template <SysCacheIdentifier Cache, AttrNumber Column>
+Acl *
+acl_of(Oid object)
+{
+	HeapTuple tuple = SearchSysCache1(Cache, ObjectIdGetDatum(object));
+	bool isnull;
+
+	if (!HeapTupleIsValid(tuple))
+		return nullptr;
+	Datum acl = SysCacheGetAttr(Cache, tuple, Column, &isnull);
+	Acl *result = isnull ? nullptr : DatumGetAclPCopy(acl);
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+template <Oid Catalog, SysCacheIdentifier Cache, AttrNumber Column, int Columns>
+void
+acl_store(Oid object, const Acl *acl)
+{
+	Relation relation = table_open(Catalog, RowExclusiveLock);
+	HeapTuple tuple = SearchSysCacheCopy1(Cache, ObjectIdGetDatum(object));
+	Datum values[Columns] = {};
+	bool nulls[Columns] = {};
+	bool replaces[Columns] = {};
+	Oid *former;
+	Oid *members;
+
+	if (!HeapTupleIsValid(tuple) || acl == nullptr)
+		elog(ERROR, "no privileges to store for object %u", object);
+	Acl *before = acl_of<Cache, Column>(object);
+	int nformer = before != nullptr ? aclmembers(before, &former) : 0;
+	int nmembers = aclmembers(acl, &members);
+	values[Column - 1] = PointerGetDatum(acl);
+	replaces[Column - 1] = true;
+	HeapTuple changed =
+		heap_modify_tuple(tuple, RelationGetDescr(relation), values, nulls, replaces);
+	CatalogTupleUpdate(relation, &tuple->t_self, changed);
+	updateAclDependencies(Catalog, object, 0, catalog::cdc_extension_owner(), nformer,
+						  nformer > 0 ? former : nullptr, nmembers, members);
+	table_close(relation, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
 /* What the caller sees when an object of his own is in the way: the server's hint would be DROP ... CASCADE. */
 void
 dependents_hint(void *argument)
@@ -239,7 +288,7 @@ dependents_hint(void *argument)
 
 	if (geterrcode() == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
 		errhint("Drop what was made on the query functions of capture instance \"%s\" first, then "
-				"disable it again.",
+				"try again.",
 				capture_instance);
 }
 
@@ -251,17 +300,52 @@ column_name(const catalog::CapturedColumn &column)
 	return quote_identifier(NameStr(column.name));
 }
 
+namespace
+{
+
+const char *
+type_name(const catalog::ColumnType &type)
+{
+	return format_type_extended(type.type, type.typmod,
+								FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+}
+
+} // namespace
+
 void
 append_column_definitions(StringInfo sql, const catalog::CaptureInstance *instance)
 {
 	for (const catalog::CapturedColumn &column : instance->columns)
 	{
-		appendStringInfo(sql, ", %s %s", column_name(column),
-						 format_type_extended(column.type_id, column.typmod,
-											  FORMAT_TYPE_TYPEMOD_GIVEN |
-												  FORMAT_TYPE_FORCE_QUALIFY));
-		if (OidIsValid(column.collation) && column.collation != get_typcollation(column.type_id))
-			appendStringInfo(sql, " COLLATE %s", generate_collation_name(column.collation));
+		const catalog::ColumnType &type = column.type;
+		appendStringInfo(sql, ", %s %s", column_name(column), type_name(type));
+		if (OidIsValid(type.collation) && type.collation != get_typcollation(type.type))
+			appendStringInfo(sql, " COLLATE %s", generate_collation_name(type.collation));
+	}
+}
+
+void
+append_column_values(StringInfo sql, const catalog::CaptureInstance *instance,
+					 const char *qualifier)
+{
+	for (const catalog::CapturedColumn &column : instance->columns)
+	{
+		const catalog::ColumnType &type = column.type;
+		if (column.versions.size() == 1)
+		{
+			appendStringInfo(sql, ", %s.%s AS %s", qualifier,
+							 quote_identifier(NameStr(column.versions[0].name)),
+							 column_name(column));
+			continue;
+		}
+		appendStringInfoString(sql, ", CAST(COALESCE(NULL");
+		for (const catalog::ColumnVersion &version : column.versions)
+			appendStringInfo(sql, ", CAST(%s.%s AS %s)", qualifier,
+							 quote_identifier(NameStr(version.name)), type_name(type));
+		appendStringInfo(sql, ") AS %s)", type_name(type));
+		if (OidIsValid(type.collation))
+			appendStringInfo(sql, " COLLATE %s", generate_collation_name(type.collation));
+		appendStringInfo(sql, " AS %s", column_name(column));
 	}
 }
 
@@ -289,9 +373,73 @@ append_function_header(StringInfo sql, const catalog::CaptureInstance *instance,
 }
 
 void
-query_functions_create(int32 instance_id)
+query_functions_create(int32 instance_id, const QueryFunctionRights *rights)
 {
-	create_objects(catalog::capture_instance_by_id(instance_id, false));
+	catalog::CaptureInstance *instance = catalog::capture_instance_by_id(instance_id, false);
+
+	create_objects(instance);
+	if (rights == nullptr || rights->all_changes == nullptr)
+		return;
+	const ObjectNames names = object_names(instance_id, NameStr(instance->name));
+	acl_store<RelationRelationId, RELOID, Anum_pg_class_relacl, Natts_pg_class>(
+		catalog::cdc_relation_oid(names.view, false), rights->view);
+	acl_store<ProcedureRelationId, PROCOID, Anum_pg_proc_proacl, Natts_pg_proc>(
+		function_oid(names.all_function), rights->all_changes);
+	if (instance->supports_net_changes)
+		acl_store<ProcedureRelationId, PROCOID, Anum_pg_proc_proacl, Natts_pg_proc>(
+			function_oid(names.net_function), rights->net_changes);
+}
+
+QueryFunctionRights
+query_functions_rights(int32 instance_id, const char *capture_instance)
+{
+	const ObjectNames names = object_names(instance_id, capture_instance);
+
+	return {
+		.view = acl_of<RELOID, Anum_pg_class_relacl>(catalog::cdc_relation_oid(names.view, true)),
+		.all_changes = acl_of<PROCOID, Anum_pg_proc_proacl>(function_oid(names.all_function)),
+		.net_changes = acl_of<PROCOID, Anum_pg_proc_proacl>(function_oid(names.net_function)),
+	};
+}
+
+void
+query_functions_renew_view(int32 instance_id)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	changes_view_generate(&sql, catalog::capture_instance_by_id(instance_id, false));
+	run_script(sql.data);
+}
+
+void
+query_functions_renew(int32 instance_id, const char *capture_instance)
+{
+	QueryFunctionRights rights = query_functions_rights(instance_id, capture_instance);
+
+	query_functions_drop(instance_id, capture_instance);
+	query_functions_create(instance_id, &rights);
+}
+
+bool
+query_functions_agree(const catalog::CaptureInstance *instance)
+{
+	const ObjectNames names = object_names(instance->instance_id, NameStr(instance->name));
+	Oid type = type_oid(names.all_type);
+	if (!OidIsValid(type) || !OidIsValid(function_oid(names.all_function)))
+		return false;
+
+	TupleDesc descriptor = lookup_rowtype_tupdesc_copy(type, -1);
+	int leading = descriptor->natts - static_cast<int>(instance->columns.size());
+	for (const catalog::CapturedColumn &column : instance->columns)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, leading + column.ordinal - 1);
+		if (!catalog::column_type_equal(
+				column.type,
+				{attribute->atttypid, attribute->atttypmod, attribute->attcollation}))
+			return false;
+	}
+	return true;
 }
 
 void
@@ -324,6 +472,28 @@ query_functions_drop(int32 instance_id, const char *capture_instance, DropBehavi
 
 	free_object_addresses(objects);
 	CommandCounterIncrement();
+}
+
+/* renew_query_functions(capture_instance text) */
+CDC_FUNCTION(cdc_renew_query_functions)
+{
+	const char *name = arg_name_required(fcinfo, 0, "capture_instance");
+
+	require_writable("renew_query_functions");
+	catalog::database_require_enabled();
+	catalog::CaptureInstance *instance = catalog::capture_instance_by_name(name, false);
+	if (!superuser() && !compat_database_ownercheck(MyDatabaseId, GetUserId()) &&
+		!compat_relation_ownercheck(instance->source, GetUserId()))
+		error_instance_not_found(name);
+	if (query_functions_agree(instance))
+	{
+		ereport(NOTICE, (errmsg("query functions of capture instance \"%s\" are as they should be",
+								NameStr(instance->name))));
+		PG_RETURN_VOID();
+	}
+	catalog::as_extension_owner(
+		[&]() { query_functions_renew(instance->instance_id, NameStr(instance->name)); });
+	PG_RETURN_VOID();
 }
 
 } // namespace cdc::query

@@ -25,15 +25,44 @@
 
 #include "cdc.hpp"
 
+#include "catalog/capture_instance.hpp"
+
 namespace cdc::query
 {
 
+/* Who may use them, as stored (NULL: the default): what was granted by hand outlives a renewal. */
+struct QueryFunctionRights
+{
+	Acl *view;
+	Acl *all_changes;
+	Acl *net_changes;
+};
+
+/* In the current memory context; all NULL when the functions are not there. */
+QueryFunctionRights query_functions_rights(int32 instance_id, const char *capture_instance);
+
 /*
  * Creates view and functions of an instance whose catalog rows and change table are visible. Members
- * of the gating role may use them, or, without one, everybody; the database's owner always. The caller
+ * of the gating role may use them, or, without one, everybody; the database's owner always; or whom
+ * `rights` names, which must come from query_functions_rights of functions that were there. The caller
  * is the extension's owner, with neutral settings (internal_ddl.hpp).
  */
-void query_functions_create(int32 instance_id);
+void query_functions_create(int32 instance_id, const QueryFunctionRights *rights = nullptr);
+
+/*
+ * Makes the view anew in place, for other physical columns but the same types: nobody on top of it
+ * notices. Under the same conditions.
+ */
+void query_functions_renew_view(int32 instance_id);
+
+/*
+ * Drops them and creates them anew with the privileges they had. 2BP01 when something of a user's
+ * depends on them. Under the same conditions.
+ */
+void query_functions_renew(int32 instance_id, const char *capture_instance);
+
+/* Whether the functions are there and return the types that readers should see. */
+bool query_functions_agree(const catalog::CaptureInstance *instance);
 
 /*
  * Drops them, as far as they are there, under the same conditions. With DROP_RESTRICT, an error (2BP01)

@@ -1,0 +1,317 @@
+/*
+ * type_change.cpp
+ *	  Compares what the decoder sends with the change table, and lets the latter follow.
+ */
+#include "cdc.hpp"
+
+#include "base/scope.hpp"
+#include "capture/type_change.hpp"
+#include "catalog/catalog.hpp"
+#include "catalog/change_table_columns.hpp"
+#include "catalog/internal_ddl.hpp"
+#include "query/query_functions.hpp"
+#include "worker/registry.hpp"
+
+extern "C" {
+#include "catalog/pg_collation_d.h"
+#include "catalog/pg_inherits.h"
+#include "pgstat.h"
+#include "storage/lmgr.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
+#include "utils/inval.h"
+}
+
+namespace cdc::capture
+{
+
+using namespace catalog;
+
+namespace
+{
+
+/* New readers queue behind a waiting ACCESS EXCLUSIVE lock for as long as it waits. */
+constexpr const char *kLockTimeout = "100ms";
+constexpr long kLockPauseMs = 500;
+
+/* The type as today's catalog knows it; a collation that is gone is no reason to lose values. */
+ColumnType
+value_type(const LayoutColumn &column)
+{
+	ColumnType type = {column.type, column.typmod, column.collation};
+	if (OidIsValid(type.collation) &&
+		!SearchSysCacheExists1(COLLOID, ObjectIdGetDatum(type.collation)))
+		type.collation = DEFAULT_COLLATION_OID;
+	return type;
+}
+
+bool
+type_exists(Oid type)
+{
+	return SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type));
+}
+
+bool
+has_values(const LayoutColumn &column)
+{
+	return column.source_attnum != 0 && type_exists(column.type);
+}
+
+/* Plans of the columns that need something. */
+std::span<ColumnPlan>
+plans_of(const CaptureInstance *instance, std::span<const LayoutColumn> columns)
+{
+	auto *plans = static_cast<ColumnPlan *>(palloc(sizeof(ColumnPlan) * Max(columns.size(), 1)));
+	size_t count = 0;
+
+	for (size_t i = 0; i < columns.size() && i < instance->columns.size(); i++)
+	{
+		if (!has_values(columns[i]))
+			continue;
+		plans[count] = column_plan(instance->columns[i], value_type(columns[i]));
+		if (plans[count].needs_something())
+			count++;
+	}
+	return {plans, count};
+}
+
+/*
+ * The declared type of a source column as SQL text: a domain by its name, when the source column is still
+ * what the log says.
+ */
+const char *
+declared_type(Oid source, const LayoutColumn &column)
+{
+	const char *result = nullptr;
+	HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(source),
+									  Int16GetDatum(column.source_attnum));
+	if (HeapTupleIsValid(tuple))
+	{
+		auto *attribute = reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple));
+		if (!attribute->attisdropped)
+		{
+			int32 typmod = attribute->atttypmod;
+			if (getBaseTypeAndTypmod(attribute->atttypid, &typmod) == column.type &&
+				typmod == column.typmod)
+				result = format_type_with_typemod(attribute->atttypid, attribute->atttypmod);
+		}
+		ReleaseSysCache(tuple);
+	}
+	return result != nullptr ? result : format_type_with_typemod(column.type, column.typmod);
+}
+
+/* Who holds a lock on the change table or a leaf that conflicts with ours, for the log. */
+char *
+blockers(List *relations)
+{
+	StringInfoData pids;
+	ListCell *cell;
+
+	initStringInfo(&pids);
+	foreach (cell, relations)
+	{
+		LOCKTAG tag;
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, lfirst_oid(cell));
+		int count;
+		VirtualTransactionId *holders = GetLockConflicts(&tag, AccessExclusiveLock, &count);
+		for (int i = 0; i < count; i++)
+		{
+			PGPROC *process = CDC_VXID_PROCESS(holders[i]);
+			if (process != nullptr)
+				appendStringInfo(&pids, "%s%d", pids.len == 0 ? "" : ", ", process->pid);
+		}
+		pfree(holders);
+	}
+	return pids.data;
+}
+
+/* Root, then leaves, as everybody locks them. False when somebody has them. */
+bool
+try_lock(Oid root)
+{
+	return in_subtransaction(
+		[&] {
+			int level = NewGUCNestLevel();
+			(void)set_config_option("lock_timeout", kLockTimeout, PGC_USERSET, PGC_S_SESSION,
+									GUC_ACTION_SAVE, true, 0, false);
+			LockRelationOid(root, AccessExclusiveLock);
+			(void)find_all_inheritors(root, AccessExclusiveLock, nullptr);
+			AtEOXact_GUC(false, level);
+		},
+		[](const ErrorData &edata) {
+			if (edata.sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+				edata.sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
+				ReThrowError(const_cast<ErrorData *>(&edata));
+		});
+}
+
+void
+lock_change_table(const TypeChangeRequest &request, Oid root)
+{
+	bool reported = false;
+
+	while (!try_lock(root))
+	{
+		if (!reported)
+		{
+			List *relations = lcons_oid(root, find_inheritance_children(root, NoLock));
+			char *pids = blockers(relations);
+			ereport(LOG,
+					(errmsg("capture waits for the change table of %s", request.what),
+					 errdetail("A column's type has changed at %X/%X; locked by process %s.",
+							   CDC_LSN_FORMAT_ARGS(request.commit_lsn),
+							   pids[0] == '\0' ? "that has ended since" : pids),
+					 errhint("Let that transaction end: SELECT pg_terminate_backend(...).")));
+			pgstat_report_activity(
+				STATE_RUNNING, psprintf("waits for the change table of %s, locked by process %s",
+										request.what, pids));
+		}
+		reported = true;
+		(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kLockPauseMs,
+						PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (request.entry->stop_requested)
+		{
+			worker::registry_writer_exits_cleanly();
+			proc_exit(0);
+		}
+	}
+	if (reported)
+		pgstat_report_activity(STATE_RUNNING, nullptr);
+}
+
+/* Who was in the way when a type changed may be gone. */
+void
+try_renew_functions(const CaptureInstance *instance)
+{
+	if (query::query_functions_agree(instance))
+		return;
+	(void)in_subtransaction(
+		[&] {
+			int level = NewGUCNestLevel();
+			(void)set_config_option("lock_timeout", kLockTimeout, PGC_USERSET, PGC_S_SESSION,
+									GUC_ACTION_SAVE, true, 0, false);
+			as_extension_owner([&]() {
+				query::query_functions_renew(instance->instance_id, NameStr(instance->name));
+			});
+			AtEOXact_GUC(false, level);
+		},
+		[](const ErrorData &edata) {
+			if (edata.sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+				edata.sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED &&
+				edata.sqlerrcode != ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
+				ReThrowError(const_cast<ErrorData *>(&edata));
+		});
+}
+
+/* Types that the source has now and the catalog does not; true when there is one. */
+bool
+changed_types(const TypeChangeRequest &request, const CaptureInstance *instance,
+			  std::span<const char *> types)
+{
+	bool found = false;
+	for (size_t i = 0; i < types.size(); i++)
+	{
+		types[i] = nullptr;
+		if (!has_values(request.columns[i]))
+			continue;
+		const char *type = declared_type(request.source, request.columns[i]);
+		if (strcmp(type, instance->columns[i].column_type) == 0)
+			continue;
+		types[i] = type;
+		found = true;
+	}
+	return found;
+}
+
+} // namespace
+
+bool
+type_change_needed(const TypeChangeRequest &request)
+{
+	CaptureInstance *instance = capture_instance_by_id(request.instance_id, true);
+	return instance != nullptr && !plans_of(instance, request.columns).empty();
+}
+
+char *
+type_change_follow(const TypeChangeRequest &request)
+{
+	CaptureInstance *instance = capture_instance_by_id(request.instance_id, true);
+	if (instance == nullptr)
+		return nullptr;
+	std::span<ColumnPlan> plans = plans_of(instance, request.columns);
+	size_t ntypes = Min(request.columns.size(), instance->columns.size());
+	std::span<const char *> types = {static_cast<const char **>(palloc(sizeof(char *) * ntypes)),
+									 ntypes};
+	StringInfoData text;
+
+	/* Only a name has changed: not worth waiting for who has the table, and disabling it deletes it. */
+	bool renamed = changed_types(request, instance, types);
+	if (plans.empty())
+	{
+		if (renamed && ConditionalLockRelationOid(instance->change_table, AccessShareLock))
+			captured_columns_set_types(instance, types);
+		try_renew_functions(instance);
+		return nullptr;
+	}
+
+	lock_change_table(request, instance->change_table);
+	/* It may have been disabled while we waited. */
+	instance = capture_instance_by_id(request.instance_id, true);
+	if (instance == nullptr)
+		return nullptr;
+	plans = plans_of(instance, request.columns);
+	initStringInfo(&text);
+	for (size_t i = 0; i < ntypes; i++)
+		if (types[i] != nullptr)
+			appendStringInfo(&text, "%scolumn %s: %s became %s", text.len == 0 ? "" : ", ",
+							 quote_identifier(NameStr(instance->columns[i].name)),
+							 instance->columns[i].column_type, types[i]);
+	change_table_follow(instance, plans);
+	captured_columns_set_types(instance, types);
+	ereport(LOG, (errmsg("change table of %s follows its source", request.what),
+				  errdetail("At %X/%X: %s.", CDC_LSN_FORMAT_ARGS(request.commit_lsn), text.data)));
+	return text.data;
+}
+
+bool
+type_change_map(const TypeChangeRequest &request, TupleDesc leaf, AttrNumber *places)
+{
+	const int ncolumns = static_cast<int>(request.columns.size());
+	const int natts = ncolumns + kChangeMetadataColumns;
+	auto place_of = [&](const char *name) -> AttrNumber {
+		for (int i = 0; i < leaf->natts; i++)
+		{
+			Form_pg_attribute attribute = TupleDescAttr(leaf, i);
+			if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0)
+				return attribute->attnum;
+		}
+		return 0;
+	};
+
+	CaptureInstance *instance = capture_instance_by_id(request.instance_id, true);
+	for (int i = 0; i < kChangeLeadingColumns; i++)
+		places[i] = i + 1;
+	for (int i = 0; i < ncolumns; i++)
+	{
+		places[kChangeLeadingColumns + i] = 0;
+		if (instance != nullptr && i < static_cast<int>(instance->columns.size()) &&
+			has_values(request.columns[i]))
+			places[kChangeLeadingColumns + i] = place_of(NameStr(instance->columns[i].name));
+	}
+	places[natts - 1] = place_of("__$command_id");
+
+	bool in_place = true;
+	for (int i = 0; i < natts; i++)
+	{
+		/* NULLs may stay where they are. */
+		bool is_null = i >= kChangeLeadingColumns && i < natts - 1 &&
+					   request.columns[i - kChangeLeadingColumns].source_attnum == 0;
+		if (!is_null && places[i] != i + 1)
+			in_place = false;
+	}
+	return in_place;
+}
+
+} // namespace cdc::capture
