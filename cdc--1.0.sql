@@ -171,6 +171,10 @@ CREATE TABLE cdc.cdc_jobs (
 	retention bigint NOT NULL,
 	threshold bigint NOT NULL,
 	started boolean NOT NULL DEFAULT true,
+	start_time time,
+	every interval,
+	active_window text,
+	schedule_from timestamptz,
 	PRIMARY KEY (job_type)
 );
 COMMENT ON TABLE cdc.cdc_jobs IS
@@ -186,6 +190,40 @@ COMMENT ON COLUMN cdc.cdc_jobs.pollinginterval IS
 COMMENT ON COLUMN cdc.cdc_jobs.retention IS 'cleanup: minutes for which changes are kept';
 COMMENT ON COLUMN cdc.cdc_jobs.threshold IS 'cleanup: rows deleted by one statement at most';
 COMMENT ON COLUMN cdc.cdc_jobs.started IS 'false after sp_cdc_stop_job; kept across restarts';
+COMMENT ON COLUMN cdc.cdc_jobs.start_time IS 'cleanup: time of day at which it runs; NULL for capture';
+COMMENT ON COLUMN cdc.cdc_jobs.every IS 'cleanup: time between two runs, counted from start_time; NULL for capture';
+COMMENT ON COLUMN cdc.cdc_jobs.active_window IS
+	'capture: part of the day in which it runs, as 22:00-06:00; NULL: always';
+COMMENT ON COLUMN cdc.cdc_jobs.schedule_from IS
+	'cleanup: since when this schedule counts; runs due before are not made up for';
+
+-- Written by the cleanup worker; the schedule counts from the newest run of the job.
+CREATE TABLE cdc.cleanup_runs (
+	run_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	request text NOT NULL,
+	started_at timestamptz NOT NULL,
+	ended_at timestamptz,
+	status text NOT NULL,
+	low_water_mark pg_lsn,
+	leaves_dropped bigint NOT NULL,
+	rows_deleted bigint NOT NULL,
+	mapping_rows_deleted bigint NOT NULL,
+	message text
+);
+COMMENT ON TABLE cdc.cleanup_runs IS 'the last 100 runs of cleanup';
+COMMENT ON COLUMN cdc.cleanup_runs.run_id IS 'number of the run';
+COMMENT ON COLUMN cdc.cleanup_runs.request IS 'job, or change table for sp_cdc_cleanup_change_table';
+COMMENT ON COLUMN cdc.cleanup_runs.started_at IS 'when it began';
+COMMENT ON COLUMN cdc.cleanup_runs.ended_at IS 'when it ended; NULL while it runs';
+COMMENT ON COLUMN cdc.cleanup_runs.status IS
+	'running, succeeded, failed (tried again), stopped (by sp_cdc_stop_job), interrupted (the worker died)';
+COMMENT ON COLUMN cdc.cleanup_runs.low_water_mark IS
+	'low ends below were raised to this; NULL: nothing was mapped yet';
+COMMENT ON COLUMN cdc.cleanup_runs.leaves_dropped IS 'leaf partitions that were dropped as a whole';
+COMMENT ON COLUMN cdc.cleanup_runs.rows_deleted IS 'change rows that were deleted one by one';
+COMMENT ON COLUMN cdc.cleanup_runs.mapping_rows_deleted IS 'rows of lsn_time_mapping that were deleted';
+COMMENT ON COLUMN cdc.cleanup_runs.message IS 'the first error; NULL: none';
+COMMENT ON SEQUENCE cdc.cleanup_runs_run_id_seq IS 'cleanup_runs.run_id';
 
 -- Stretches of the log that capture could not read, written by the capture worker and by
 -- resume_after_gap and discard_kept_wal. The query functions refuse to read across them.
@@ -969,22 +1007,101 @@ REVOKE ALL ON PROCEDURE cdc.discard_kept_wal(boolean) FROM PUBLIC;
 COMMENT ON PROCEDURE cdc.discard_kept_wal(boolean) IS
 	'gives up the WAL that the slot keeps, records the gap, and captures from now on';
 
--- Starts the capture job, also after an error, without waiting for the back-off. Takes effect when
--- the transaction commits. Running already: nothing happens.
--- job_type: 'capture'. Errors: 42501 (22904), 22023 (22992), 42704 no such job (22997), 55000 (22901).
+-- Adds a job that is not there, after sp_cdc_drop_job; both jobs come with the first enabled table by themselves.
+-- job_type: 'capture' or 'cleanup'. start_job: whether to start it at once; NULL: true; a cleanup job then runs once.
+-- Capture: maxtrans, transactions of one scan (> 0; NULL: 1000); maxscans, scans before a wait or the end of a run
+-- (> 0; NULL: 10); continuous, false: one run for each start (NULL: true); pollinginterval, seconds between groups of
+-- scans (0 to 86399; NULL: 0, commits wake the worker); active_window, part of the day in which it runs, as
+-- '22:00-06:00' in the server's time zone, or 'always' (NULL: always).
+-- Cleanup: retention, minutes for which changes are kept (1 to 52594800; NULL: 4320); threshold, rows deleted by
+-- one transaction (> 0; NULL: 5000); start_time, time of day in the server's time zone (NULL: 02:00); every, time
+-- between runs, at least 1 second (NULL: 1 day).
+-- Errors: 42710 the job exists; 22023 (SQL Server 22992 job_type; 22991, 22970, 22990, 22999, 22994, 22850 out of range;
+-- 22995 a cleanup parameter for the capture job, 22996 the reverse); 22004 no job_type (22963); 42501 (22904);
+-- 55000 not enabled (22901). Privilege: owner of the database.
+CREATE PROCEDURE cdc.sp_cdc_add_job(job_type text, start_job boolean DEFAULT true,
+	maxtrans integer DEFAULT NULL, maxscans integer DEFAULT NULL, continuous boolean DEFAULT NULL,
+	pollinginterval bigint DEFAULT NULL, retention bigint DEFAULT NULL, threshold bigint DEFAULT NULL,
+	start_time time DEFAULT NULL, every interval DEFAULT NULL, active_window text DEFAULT NULL)
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_add_job';
+COMMENT ON PROCEDURE cdc.sp_cdc_add_job(text, boolean, integer, integer, boolean, bigint, bigint, bigint, time, interval, text) IS
+	'adds the capture or the cleanup job of the current database';
+
+-- Changes parameters of a job. Arguments as sp_cdc_add_job; NULL: as it is. New values count from the next start of
+-- the capture job, from the next run of the cleanup job. continuous false sets pollinginterval to 0, whatever is
+-- given for it; a pollinginterval above 0 without continuous sets continuous to true.
+-- Errors: as sp_cdc_add_job, and 42704 no such job (22997). Privilege: owner of the database.
+CREATE PROCEDURE cdc.sp_cdc_change_job(job_type text DEFAULT 'capture',
+	maxtrans integer DEFAULT NULL, maxscans integer DEFAULT NULL, continuous boolean DEFAULT NULL,
+	pollinginterval bigint DEFAULT NULL, retention bigint DEFAULT NULL, threshold bigint DEFAULT NULL,
+	start_time time DEFAULT NULL, every interval DEFAULT NULL, active_window text DEFAULT NULL)
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_change_job';
+COMMENT ON PROCEDURE cdc.sp_cdc_change_job(text, integer, integer, boolean, bigint, bigint, bigint, time, interval, text) IS
+	'changes parameters of the capture or the cleanup job of the current database';
+
+-- Stops a job and removes it. job_type: 'capture' or 'cleanup'; required.
+-- Errors: 22004 (22963), 22023 (22992), 42704 no such job (22997), 42501 (22904), 55000 (22901).
+-- Privilege: owner of the database.
+CREATE PROCEDURE cdc.sp_cdc_drop_job(job_type text)
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_drop_job';
+COMMENT ON PROCEDURE cdc.sp_cdc_drop_job(text) IS
+	'stops and removes the capture or the cleanup job of the current database';
+
+-- Starts a job when the transaction commits. Capture: also after an error, without waiting for the back-off; running
+-- already: nothing happens. Cleanup: runs it once now, beside its schedule, which goes on.
+-- job_type: 'capture' or 'cleanup'. Errors: 42501 (22904), 22023 (22992), 42704 no such job (22997), 55006 the cleanup
+-- job runs already (22022), 55000 (22901).
 -- Privilege: owner of the database.
 CREATE PROCEDURE cdc.sp_cdc_start_job(job_type text DEFAULT 'capture')
 LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_start_job';
 COMMENT ON PROCEDURE cdc.sp_cdc_start_job(text) IS
-	'starts the capture job of the current database; it stays started across restarts';
+	'starts a job of the current database; it stays started across restarts';
 
--- Stops the capture job. As a statement of its own it returns when the worker has ended; in a
--- transaction the stop happens at commit. Nothing is lost: WAL is kept until the job is started
--- again. Stopped already: nothing happens. Arguments, errors, privilege: as sp_cdc_start_job.
+-- Stops a job. As a statement of its own it returns when the worker has ended; in a transaction the stop happens at
+-- commit. Capture: nothing is lost, WAL is kept until the job is started again. Cleanup: a run ends after its step,
+-- and the schedule rests until the job is started again. Stopped already: nothing happens. Arguments, errors,
+-- privilege: as sp_cdc_start_job.
 CREATE PROCEDURE cdc.sp_cdc_stop_job(job_type text DEFAULT 'capture')
 LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_stop_job';
 COMMENT ON PROCEDURE cdc.sp_cdc_stop_job(text) IS
-	'stops the capture job of the current database; it stays stopped across restarts';
+	'stops a job of the current database; it stays stopped across restarts';
+
+/*
+ * sp_cdc_help_jobs: the jobs of the current database, the capture job first. Parameters of the other job read 0, or NULL
+ * where SQL Server has none.
+ *
+ * Errors: 42501 (SQL Server 22904), 55000 not enabled (22901). Privilege: owner of the database.
+ */
+CREATE FUNCTION cdc.sp_cdc_help_jobs(
+	OUT job_id uuid,
+	OUT job_type text,
+	OUT job_name text,
+	OUT maxtrans integer,
+	OUT maxscans integer,
+	OUT continuous boolean,
+	OUT pollinginterval bigint,
+	OUT retention bigint,
+	OUT threshold bigint,
+	OUT started boolean,
+	OUT start_time time,
+	OUT every interval,
+	OUT active_window text,
+	OUT next_run timestamptz,
+	OUT running boolean,
+	OUT worker_pid integer,
+	OUT doing text,
+	OUT last_run_start timestamptz,
+	OUT last_run_end timestamptz,
+	OUT last_run_status text,
+	OUT last_run_leaves bigint,
+	OUT last_run_rows bigint,
+	OUT last_run_message text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE ROWS 2
+AS 'MODULE_PATHNAME', 'cdc_help_jobs';
+COMMENT ON FUNCTION cdc.sp_cdc_help_jobs() IS
+	'jobs of the current database with their parameters and what they do';
+GRANT SELECT ON cdc.cleanup_runs TO pg_monitor, pg_database_owner;
 
 -- Runs capture while the job is stopped, and waits for it.
 -- maxtrans: transactions of one scan, > 0. maxscans: scans before it returns, > 0; it also returns
@@ -997,6 +1114,22 @@ CREATE PROCEDURE cdc.sp_cdc_scan(maxtrans integer DEFAULT 1000, maxscans integer
 LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_scan';
 COMMENT ON PROCEDURE cdc.sp_cdc_scan(integer, integer, boolean, bigint) IS
 	'scans the log once while the capture job is stopped';
+
+-- Raises the low-water mark of one instance, and removes its change rows below. The mark is committed first; the
+-- removing is done by a cleanup worker, and waited for. A statement of its own: refused inside a transaction
+-- block and in functions. Works whether or not there is a cleanup job.
+-- capture_instance: its name. low_water_mark: a start_lsn of cdc.lsn_time_mapping; where several rows share its commit
+-- time, the first of them is taken; NULL: the low end stays, what lies below is removed. threshold: rows deleted by one
+-- transaction; NULL: 5000. fcleanupfailed: in: ignored; out: true when rows could not be removed, which is a warning
+-- and leaves the mark raised.
+-- Errors: 22004, 22023 no name (SQL Server 22963); 42704 no such instance (22981); 22023 not the LSN of a mapping row
+-- (22964), below the low end of the instance (22957), threshold (22850); 25001 in a transaction; 42501 (22904);
+-- 55000 not enabled (22901). Privilege: owner of the database.
+CREATE PROCEDURE cdc.sp_cdc_cleanup_change_table(capture_instance text, low_water_mark pg_lsn,
+	threshold bigint DEFAULT 5000, INOUT fcleanupfailed boolean DEFAULT false)
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_cleanup_change_table';
+COMMENT ON PROCEDURE cdc.sp_cdc_cleanup_change_table(text, pg_lsn, bigint, boolean) IS
+	'raises the low-water mark of a capture instance and removes its change rows below';
 
 -- Waits until everything that was committed up to lsn is in the change tables and visible.
 -- lsn NULL: the end of the log as of now. timeout NULL: 10 seconds.

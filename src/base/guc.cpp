@@ -10,6 +10,7 @@ namespace cdc
 {
 
 int guc_capture_queue_size_kb = 8 * 1024;
+int guc_cleanup_lock_timeout_ms = 2 * 1000;
 int guc_health_check_interval_s = 60;
 int guc_health_cleanup_critical_s = 3 * 24 * 60 * 60;
 int guc_health_cleanup_warning_s = 60 * 60;
@@ -76,6 +77,11 @@ guc_init()
 							"Share of a limit (WAL kept, disk, transaction ids) of which cdc.health() warns.",
 							"In percent. 0: never.",
 							&guc_health_warning_percent, 50, 0, 100, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable(
+		"cdc.cleanup_lock_timeout", "Time that cleanup waits for one lock.",
+		"Others may have to wait behind it for as long. A step that does not get its lock is tried again.",
+		&guc_cleanup_lock_timeout_ms, 2 * 1000, 1, 60 * 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr,
+		nullptr, nullptr);
 	DefineCustomIntVariable(
 		"cdc.idle_mapping_interval",
 		"Time without captured changes after which lsn_time_mapping gets a dummy row.",

@@ -10,6 +10,7 @@ namespace cdc
 {
 
 extern int guc_capture_queue_size_kb;	 /* cdc.capture_queue_size */
+extern int guc_cleanup_lock_timeout_ms;   /* cdc.cleanup_lock_timeout */
 extern int guc_health_check_interval_s;		 /* cdc.health_check_interval */
 extern int guc_health_cleanup_critical_s;	 /* cdc.health_cleanup_critical */
 extern int guc_health_cleanup_warning_s;	 /* cdc.health_cleanup_warning */

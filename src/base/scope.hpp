@@ -211,6 +211,51 @@ in_transaction(Body body)
 	MemoryContextSwitchTo(caller);
 }
 
+/*
+ * Runs body in a transaction of its own, for processes that have none open; body may commit and begin
+ * others, and leaves one open. What it allocates is the caller's context's, so it outlives a commit. On error the
+ * transaction is rolled back, on_error(const ErrorData &) is called outside any transaction, and the
+ * call returns false. Cancel and termination go on to the caller's caller.
+ */
+template <typename Body, typename OnError>
+inline bool
+try_transaction(Body body, OnError on_error)
+{
+	static_assert(std::is_trivially_destructible_v<Body>);
+	static_assert(std::is_trivially_destructible_v<OnError>);
+	MemoryContext caller = CurrentMemoryContext;
+	ErrorData *failure = nullptr;
+
+	PG_TRY();
+	{
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		MemoryContextSwitchTo(caller);
+		body();
+		if (ActiveSnapshotSet())
+			PopActiveSnapshot();
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		failure = CopyErrorData();
+		FlushErrorState();
+		AbortCurrentTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+
+	if (failure == nullptr)
+		return true;
+	if (failure->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		failure->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+		ReThrowError(failure);
+	on_error(*failure);
+	FreeErrorData(failure);
+	return false;
+}
+
 #pragma GCC diagnostic pop
 
 } // namespace cdc

@@ -43,6 +43,7 @@ enum class CaptureState : uint8
 	Streaming,	 /* caught up, waiting for commits */
 	Failed,		 /* ended with an error, will be restarted after the back-off */
 	NeedsAction, /* cannot go on without the administrator (a gap) */
+	OutsideWindow, /* started, but it is not the time of day for it: goes on at restart_at */
 };
 
 constexpr int kErrorMessageBytes = 512;
@@ -54,6 +55,43 @@ struct ScanParameters
 	int maxscans;
 	bool continuous;
 	int64 pollinginterval; /* seconds */
+};
+
+/* What a cleanup worker is started for. */
+enum class CleanupTask : uint8
+{
+	None,
+	Schedule, /* look at the job, run it when it is due, say when to look again */
+	Job,	  /* sp_cdc_start_job: run it now */
+	Table,	  /* sp_cdc_cleanup_change_table: one change table */
+};
+
+/* Cleanup of one database; operations in jobs/cleanup_control.hpp. Protected by SharedState::lock. */
+struct CleanupControl
+{
+	TimestampTz due_at;	   /* Schedule: not before; DT_NOBEGIN: now; DT_NOEND: nothing to look at */
+	TimestampTz restart_at; /* no worker before, after one that failed */
+	int failures;		   /* workers in a row that ended without saying how to go on */
+	bool job_wanted;	   /* Job is asked for */
+	bool registered;	   /* the launcher has registered a worker that has not attached yet */
+	int pid;			   /* 0: none attached */
+	PGPROC *proc;		   /* valid while pid is set */
+	CleanupTask running;
+	bool stop_requested; /* the running worker shall end after its step */
+
+	/* Table: one request at a time */
+	int requester_pid; /* until it has taken the result; 0: no request */
+	uint64 request_id;
+	uint64 finished_request_id;
+	int32 instance_id;
+	int64 threshold;
+	bool request_failed;
+	char request_message[kErrorMessageBytes];
+
+	/* for who looks */
+	char doing[kErrorMessageBytes];
+	int64 leaves_dropped;
+	int64 rows_deleted;
 };
 
 struct DatabaseEntry
@@ -83,6 +121,7 @@ struct DatabaseEntry
 	char last_error_message[kErrorMessageBytes];
 	char last_error_detail[kErrorMessageBytes];
 	char last_error_hint[kErrorMessageBytes];
+	CleanupControl cleanup;
 
 	/* --- atomics --- */
 	pg_atomic_uint32 decoder_sleeping; /* decoder sets, who clears it sets the decoder's latch */

@@ -180,6 +180,7 @@ table_append_open(Oid relation_oid, int nindexes, const char *what)
 		index->relation = index_open(lfirst_oid(cell), RowExclusiveLock);
 		index->info = BuildIndexInfo(index->relation);
 		index->is_brin = index->relation->rd_rel->relam == BRIN_AM_OID;
+		append->appends_only = append->appends_only || index->is_brin;
 		if (index->info->ii_Expressions != NIL || index->info->ii_Predicate != NIL)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -233,7 +234,7 @@ table_append_flush(TableAppend *append)
 		slots[i]->tts_flags |= TTS_FLAG_SHOULDFREE;
 	}
 	heap_multi_insert(append->relation, slots, append->nrows, GetCurrentCommandId(true),
-					  HEAP_INSERT_SKIP_FSM, append->bulk);
+					  append->appends_only ? HEAP_INSERT_SKIP_FSM : 0, append->bulk);
 	for (int i = 0; i < append->nrows; i++)
 		slots[i]->tts_flags &= ~TTS_FLAG_SHOULDFREE;
 

@@ -5,7 +5,8 @@
  * NOTES
  *	  No triggers, rules, constraints or row security are run: table_append_open refuses a table
  *	  that has been given any of them, because our workers run as superuser and must not run other
- *	  people's code. Always appends (no free-space map), so rows lie in capture order.
+ *	  people's code. Leaves are only appended to (no free-space map), so their rows lie in capture
+ *	  order; other tables take the room that cleanup has made.
  */
 #pragma once
 
@@ -34,6 +35,7 @@ struct TableAppend
 	Relation relation;
 	int nindexes;
 	AppendIndex *indexes;
+	bool appends_only; /* has a BRIN index, which needs the order */
 	BulkInsertState bulk;
 	int nrows;
 	Size bytes;

@@ -101,7 +101,24 @@ constexpr AttrNumber kJbPollinginterval = 7;
 constexpr AttrNumber kJbRetention = 8;
 constexpr AttrNumber kJbThreshold = 9;
 constexpr AttrNumber kJbStarted = 10;
-constexpr int kJbColumns = 10;
+constexpr AttrNumber kJbStartTime = 11;	   /* cleanup */
+constexpr AttrNumber kJbEvery = 12;		   /* cleanup */
+constexpr AttrNumber kJbActiveWindow = 13; /* capture */
+constexpr AttrNumber kJbScheduleFrom = 14; /* cleanup */
+constexpr int kJbColumns = 14;
+
+/* cdc.cleanup_runs */
+constexpr AttrNumber kCrRunId = 1;
+constexpr AttrNumber kCrRequest = 2;
+constexpr AttrNumber kCrStartedAt = 3;
+constexpr AttrNumber kCrEndedAt = 4;
+constexpr AttrNumber kCrStatus = 5;
+constexpr AttrNumber kCrLowWaterMark = 6;
+constexpr AttrNumber kCrLeavesDropped = 7;
+constexpr AttrNumber kCrRowsDeleted = 8;
+constexpr AttrNumber kCrMappingRowsDeleted = 9;
+constexpr AttrNumber kCrMessage = 10;
+constexpr int kCrColumns = 10;
 
 /* cdc.gaps */
 constexpr AttrNumber kGpGapId = 1;

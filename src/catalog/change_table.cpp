@@ -11,6 +11,7 @@
 #include "cdc.hpp"
 
 #include "base/guc.hpp"
+#include "base/scope.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/change_table.hpp"
@@ -21,6 +22,7 @@
 extern "C" {
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
+#include "catalog/partition.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_statistic.h"
@@ -130,6 +132,25 @@ range_find(std::span<LeafRange> ranges, XLogRecPtr lsn)
 		if (range.lower <= lsn && lsn < range.upper)
 			return &range;
 	return nullptr;
+}
+
+/* ALTER TABLE root DETACH PARTITION leaf CONCURRENTLY, or FINALIZE; ends the transaction in between. */
+void
+leaf_detach(Oid root, Oid leaf, bool finalize)
+{
+	PartitionCmd *detach = makeNode(PartitionCmd);
+	detach->name = makeRangeVar(pstrdup(kSchema), get_rel_name(leaf), -1);
+	detach->concurrent = !finalize;
+
+	AlterTableCmd *command = makeNode(AlterTableCmd);
+	command->subtype = finalize ? AT_DetachPartitionFinalize : AT_DetachPartition;
+	command->def = reinterpret_cast<Node *>(detach);
+
+	/* The server keeps what it needs after its commit in the portal's memory, which a worker has none of. */
+	MemoryContext portal = PortalContext;
+	PortalContext = CurrentMemoryContext;
+	finally([&] { internal_alter_table(root, command, ShareUpdateExclusiveLock); },
+			[&] { PortalContext = portal; });
 }
 
 /* The step that lsn falls into, cut to the room that the existing leaves leave around it. */
@@ -407,6 +428,63 @@ change_table_leaf_bounds(Oid leaf, XLogRecPtr *lower, XLogRecPtr *upper)
 	bool found = leaf_bounds_from_tuple(tuple, lower, upper);
 	ReleaseSysCache(tuple);
 	return found;
+}
+
+List *
+change_table_leaves_below(Oid root, XLogRecPtr lsn)
+{
+	std::span<LeafRange> ranges = leaf_ranges(root);
+	List *result = NIL;
+
+	for (;;)
+	{
+		const LeafRange *oldest = nullptr;
+		for (const LeafRange &range : ranges)
+			if (range.upper <= lsn && !list_member_oid(result, range.leaf) &&
+				(oldest == nullptr || range.lower < oldest->lower))
+				oldest = &range;
+		if (oldest == nullptr)
+			return result;
+		result = lappend_oid(result, oldest->leaf);
+	}
+}
+
+Oid
+change_table_leaf_around(Oid root, XLogRecPtr lsn)
+{
+	for (const LeafRange &range : leaf_ranges(root))
+		if (range.lower < lsn && lsn < range.upper)
+			return range.leaf;
+	return InvalidOid;
+}
+
+void
+change_table_leaf_drop(Oid root, Oid leaf)
+{
+	LockRelationOid(root, ShareUpdateExclusiveLock);
+	/* Disabled and dropped since the list was made. */
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(root)) ||
+		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(leaf)) ||
+		get_partition_parent(leaf, true) != root)
+		return;
+
+	/*
+	 * A crash after the server's commit in the middle of this leaves a leaf that new queries do not see
+	 * and that counts as detached except for what is left to do here: the next run comes by.
+	 */
+	leaf_detach(root, leaf, PartitionHasPendingDetach(leaf));
+
+	/* The server's own commit took the snapshot along. */
+	if (!ActiveSnapshotSet())
+		PushActiveSnapshot(GetTransactionSnapshot());
+
+	/* In the transaction that has completed the detaching, so that no leaf is ever left over without its table. */
+	ObjectAddress address;
+	ObjectAddressSet(address, RelationRelationId, leaf);
+	performDeletion(&address, DROP_CASCADE,
+					PERFORM_DELETION_INTERNAL | PERFORM_DELETION_QUIETLY |
+						PERFORM_DELETION_SKIP_EXTENSIONS);
+	CommandCounterIncrement();
 }
 
 void

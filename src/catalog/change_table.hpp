@@ -49,6 +49,21 @@ Oid change_table_leaf(Oid root, XLogRecPtr lsn, bool *created);
 /* The range [lower, upper) of a leaf; false when it is gone or detached. Takes no lock. */
 bool change_table_leaf_bounds(Oid leaf, XLogRecPtr *lower, XLogRecPtr *upper);
 
+/* The leaves whose whole range lies below lsn, the oldest first; palloc'd. Takes no lock. */
+List *change_table_leaves_below(Oid root, XLogRecPtr lsn);
+
+/* The leaf whose range lsn divides into two parts; InvalidOid: there is none. Takes no lock. */
+Oid change_table_leaf_around(Oid root, XLogRecPtr lsn);
+
+/*
+ * Drops a leaf that nobody writes to any more, without making readers wait: it is detached concurrently,
+ * which waits for those who may know it without holding a lock meanwhile, and then dropped. One that an earlier
+ * attempt has left half detached is finished. Commits the current transaction and leaves another one
+ * open; what it allocates must outlive that. Each wait ends with lock_timeout. Does nothing when root
+ * or leaf is gone. Locks: SHARE UPDATE EXCLUSIVE on the root, ACCESS EXCLUSIVE on the leaf at the end.
+ */
+void change_table_leaf_drop(Oid root, Oid leaf);
+
 /*
  * Drops a change table with its leaves and its query functions and view, whatever the extension
  * dependency says, and with what users made on top of them. Returns without doing anything when the

@@ -111,6 +111,8 @@ database_read_capture_job()
 		job.continuous = DatumGetBool(row[kJbContinuous]);
 		job.pollinginterval = DatumGetInt64(row[kJbPollinginterval]);
 		job.started = DatumGetBool(row[kJbStarted]);
+		if (!row.is_null(kJbActiveWindow))
+			job.active_window = TextDatumGetCString(row[kJbActiveWindow]);
 	});
 	return job;
 }

@@ -40,6 +40,7 @@ struct CaptureJob
 	int maxscans;
 	bool continuous;
 	int64 pollinginterval;
+	const char *active_window; /* NULL: always; in the current memory context */
 };
 
 /* False when the extension is not installed or the database is not enabled. */

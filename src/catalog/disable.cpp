@@ -19,6 +19,8 @@
 #include "catalog/internal_ddl.hpp"
 #include "catalog/replica_identity.hpp"
 #include "catalog/source_table.hpp"
+#include "jobs/job_catalog.hpp"
+#include "worker/registry.hpp"
 
 extern "C" {
 #include "catalog/pg_inherits.h"
@@ -124,7 +126,10 @@ remove_instances(List *instances)
 			instance_remove(*static_cast<CaptureInstance *>(lfirst(cell)));
 		/* The worker keeps running without its job: it moves the slot on, and drops what is left. */
 		if (instance_set_is_empty())
-			job_rows_delete();
+		{
+			jobs::jobs_delete_all();
+			worker::registry_cleanup_stop_at_commit();
+		}
 	});
 }
 

@@ -27,6 +27,7 @@
 #include "catalog/internal_ddl.hpp"
 #include "catalog/replica_identity.hpp"
 #include "catalog/source_table.hpp"
+#include "jobs/job_catalog.hpp"
 #include "query/query_functions.hpp"
 #include "worker/registry.hpp"
 
@@ -508,11 +509,14 @@ enable_table(const EnableRequest &request)
 	as_extension_owner([&]() {
 		create_instance(instance, table);
 		if (first)
-			job_rows_insert_defaults();
+			jobs::jobs_insert_missing();
 	});
 
 	if (first)
+	{
 		worker::registry_start_at_commit();
+		worker::registry_cleanup_look_at_commit();
+	}
 
 	ListCell *cell;
 	foreach (cell, table.tree)

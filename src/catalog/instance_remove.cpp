@@ -9,6 +9,7 @@
 #include "catalog/instance_remove.hpp"
 #include "catalog/instance_rows.hpp"
 #include "catalog/internal_ddl.hpp"
+#include "jobs/job_catalog.hpp"
 #include "query/query_functions.hpp"
 
 extern "C" {
@@ -64,7 +65,7 @@ remove_dropped(int32 instance_id, bool in_writer, Oid *change_table)
 		if (!instance_set_is_empty())
 			return;
 		/* The worker goes on without its job: it moves the slot on, and drops what is left. */
-		job_rows_delete();
+		jobs::jobs_delete_all();
 		if (in_writer)
 			rows_delete("lsn_time_mapping", nullptr, {});
 	});

@@ -65,10 +65,4 @@ bool instances_start_rest();
 /* Deletes them, and the instance's ddl_history. */
 void instance_rows_delete(Oid change_table);
 
-/* The capture and cleanup job with their defaults; the former row of a job is replaced. */
-void job_rows_insert_defaults();
-
-/* Removes both jobs. */
-void job_rows_delete();
-
 } // namespace cdc::catalog

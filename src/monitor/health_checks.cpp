@@ -224,6 +224,9 @@ check_worker(HealthReport *report, const Facts &facts)
 			}
 			say(item->action, "CALL cdc.sp_cdc_start_job();");
 			return;
+		case CaptureState::OutsideWindow:
+			say(item->detail, "The job waits for its active window. WAL is kept until then.");
+			return;
 	}
 	if (entry.last_error_hint[0] != '\0')
 		say(item->action, "%s", entry.last_error_hint);

@@ -16,10 +16,12 @@
 #include "base/shmem.hpp"
 #include "capture/change_queue.hpp"
 #include "capture/change_writer.hpp"
+#include "capture/ddl_apply.hpp"
 #include "capture/wal_reader.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/database.hpp"
 #include "catalog/publications.hpp"
+#include "jobs/schedule.hpp"
 #include "monitor/error_log.hpp"
 #include "monitor/scan_sessions.hpp"
 #include "worker/gap_control.hpp"
@@ -68,6 +70,8 @@ struct CaptureWorker
 	char *chunk;			/* taken from the queue ... */
 	Size chunk_length;
 	Size chunk_offset; /* ... and done with up to here */
+	TimestampTz window_closes; /* the job's active window; 0: it has none */
+	TimestampTz window_opens;  /* the next time after that */
 	ChangePlace place; /* where the last message came from */
 };
 
@@ -133,12 +137,32 @@ set_up_origin()
 	return origin;
 }
 
+/* "Not at peak load": leaves until the window opens; inside, notes when to leave. */
+void
+keep_to_window(CaptureWorker *worker, const char *text)
+{
+	jobs::ActiveWindow window;
+	TimestampTz now = GetCurrentTimestamp();
+
+	/* Whatever a superuser may have written into the row by hand does not stop capture. */
+	if (text == nullptr || !jobs::active_window_parse(text, &window))
+		return;
+	if (!jobs::active_window_contains(window, now))
+	{
+		registry_writer_sleeps(jobs::active_window_opens(window, now));
+		proc_exit(0);
+	}
+	worker->window_closes = jobs::active_window_closes(window, now);
+	worker->window_opens = jobs::active_window_opens(window, worker->window_closes);
+}
+
 /* Reads what there is to know and leaves unless this database is to be captured. */
 RepOriginId
 prepare(CaptureWorker *worker, Identity *identity)
 {
 	DatabaseEntry *entry = worker->entry;
 	bool enabled = false;
+	bool any_instance = false;
 	catalog::CaptureJob job = {};
 	Progress progress = {};
 	std::optional<catalog::Gap> gap;
@@ -148,7 +172,8 @@ prepare(CaptureWorker *worker, Identity *identity)
 		enabled = catalog::database_read_identity(identity);
 		if (!enabled)
 			return;
-		job = catalog::database_read_capture_job();
+		in_context(worker->memory, [&] { job = catalog::database_read_capture_job(); });
+		any_instance = ddl_any_instance();
 		ItemPointerData tid;
 		progress = catalog::progress_read(&tid);
 		in_context(worker->memory, [&] { gap = gap_find(*identity, progress); });
@@ -173,7 +198,8 @@ prepare(CaptureWorker *worker, Identity *identity)
 		registry_stop(entry);
 		leave();
 	}
-	if (worker->mode == WorkerMode::Continuous && job.exists && !job.started)
+	/* Without any job the log is read on only where there is nothing to capture. */
+	if (worker->mode == WorkerMode::Continuous && (job.exists ? !job.started : any_instance))
 	{
 		registry_stop(entry);
 		leave();
@@ -183,6 +209,7 @@ prepare(CaptureWorker *worker, Identity *identity)
 
 	if (worker->mode == WorkerMode::Continuous)
 	{
+		keep_to_window(worker, job.active_window);
 		if (job.exists)
 			entry->scan = {job.maxtrans, job.maxscans, job.continuous, job.pollinginterval};
 		else
@@ -248,7 +275,11 @@ attend(CaptureWorker *worker)
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 	}
-	if (!worker->entry->stop_requested)
+	bool closing = worker->window_closes != 0 && GetCurrentTimestamp() >= worker->window_closes;
+	if (!worker->entry->stop_requested && !closing)
+		return;
+	/* A transaction that takes longer than the window is open must come to its end some day. */
+	if (!worker->entry->stop_requested && !change_writer_at_boundary(worker->writer))
 		return;
 	/* In the middle of a large source transaction the batch is given up: it is only done again. */
 	if (change_writer_at_boundary(worker->writer))
@@ -256,6 +287,8 @@ attend(CaptureWorker *worker)
 		change_writer_commit(worker->writer);
 		change_writer_save_position(worker->writer, 0);
 	}
+	if (closing)
+		registry_writer_sleeps(worker->window_opens);
 	leave();
 }
 

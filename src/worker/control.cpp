@@ -1,6 +1,6 @@
 /*
  * control.cpp
- *	  SQL-callable start, stop, scan and wait-until-captured.
+ *	  Stopping workers and waiting for them; sp_cdc_scan and wait_for_capture.
  */
 #include "cdc.hpp"
 
@@ -8,10 +8,12 @@
 #include "base/errors.hpp"
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
+#include "capture/ddl_apply.hpp"
 #include "capture/wal_reader.hpp"
 #include "catalog/capture_instance.hpp"
-#include "catalog/catalog_rows.hpp"
 #include "catalog/database.hpp"
+#include "jobs/cleanup_control.hpp"
+#include "jobs/job_catalog.hpp"
 #include "worker/control.hpp"
 #include "worker/gap_control.hpp"
 #include "worker/registry.hpp"
@@ -32,62 +34,6 @@ namespace
 constexpr long kLookAgainMs = 200;
 constexpr double kLongestWaitUs = 1e15; /* 30 years */
 constexpr int64 kPatienceUs = 3 * USECS_PER_SEC;
-
-/* The catalog's job types; anything else is SQL Server error 22992. */
-void
-require_job_type(const char *job_type)
-{
-	if (job_type == nullptr)
-		error_parameter_missing("job_type", true);
-	if (pg_strcasecmp(job_type, "capture") == 0)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid job_type \"%s\"", job_type),
-			 errdetail("SQL Server error 22992: the job type must be \"capture\"."),
-			 errhint("Use 'capture'.")));
-}
-
-/* Sets cdc_jobs.started of the capture job. */
-void
-set_job_started(bool started)
-{
-	bool found = false;
-
-	catalog::rows_scan("cdc_jobs", nullptr, {}, RowExclusiveLock,
-					   [&](Relation relation, HeapTuple tuple) {
-						   auto row = catalog::row_deform<catalog::kJbColumns>(relation, tuple);
-						   if (strcmp(TextDatumGetCString(row[catalog::kJbJobType]), "capture") !=
-							   0)
-							   return;
-						   found = true;
-						   row.set(catalog::kJbStarted, BoolGetDatum(started));
-						   CatalogTupleUpdate(relation, &tuple->t_self,
-											  heap_form_tuple(RelationGetDescr(relation),
-															  row.values, row.nulls));
-					   });
-	if (!found)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("capture job does not exist"),
-				 errdetail(
-					 "SQL Server error 22997: it is created with the first table that is enabled "
-					 "for change data capture."),
-				 errhint("CALL cdc.sp_cdc_enable_table(...) for a table.")));
-}
-
-DatabaseEntry *
-require_entry()
-{
-	shmem_require();
-	require_launcher();
-	DatabaseEntry *entry = registry_assign(MyDatabaseId);
-	if (entry == nullptr)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("too many databases are enabled for change data capture"),
-				 errdetail("max_replication_slots is %d, one for each.", max_replication_slots),
-				 errhint("Raise max_replication_slots and restart the server.")));
-	return entry;
-}
 
 /* Sleeps until the entry moves; the caller looks at its condition first. */
 void
@@ -122,7 +68,7 @@ slot_is_free(Oid database_oid)
  * than its open batch.
  */
 void
-wait_until_gone(DatabaseEntry *entry)
+wait_until_gone(DatabaseEntry *entry, bool cleanup_too)
 {
 	TimestampTz terminate_at = GetCurrentTimestamp() + kPatienceUs;
 
@@ -132,7 +78,8 @@ wait_until_gone(DatabaseEntry *entry)
 			registry_terminate(entry);
 			terminate_at = GetCurrentTimestamp() + kPatienceUs;
 		}
-		return !registry_is_running(*entry) && slot_is_free(entry->database_oid);
+		return !registry_is_running(*entry) && slot_is_free(entry->database_oid) &&
+			   (!cleanup_too || !jobs::cleanup_is_running(*entry));
 	});
 }
 
@@ -176,12 +123,21 @@ refuse_hopeless_wait(DatabaseEntry *entry)
 						error.detail[0] != '\0' ? errdetail_internal("%s", error.detail) : 0,
 						error.hint[0] != '\0' ? errhint("%s", error.hint) : 0));
 	}
+	if (entry->state == CaptureState::OutsideWindow)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("capture job waits for its active window"),
+				 errdetail("It goes on at %s. Changes are captured up to %X/%X.",
+						   timestamptz_to_str(entry->restart_at),
+						   CDC_LSN_FORMAT_ARGS(pg_atomic_read_u64(&entry->captured_lsn))),
+				 errhint("CALL cdc.sp_cdc_change_job(active_window => 'always') and CALL "
+						 "cdc.sp_cdc_start_job() to have it run now.")));
 	if (entry->mode != WorkerMode::Stopped || registry_is_running(*entry))
 		return;
 
 	/* Right after a server start nobody has looked at this database yet: its job is only not started. */
 	catalog::CaptureJob job = catalog::database_read_capture_job();
-	if (!job.exists || (job.started && job.continuous))
+	if (job.exists ? job.started && job.continuous : !capture::ddl_any_instance())
 	{
 		registry_start(entry);
 		return;
@@ -221,11 +177,32 @@ require_launcher()
 				 "did not start.")));
 }
 
+DatabaseEntry *
+require_entry()
+{
+	shmem_require();
+	require_launcher();
+	DatabaseEntry *entry = registry_assign(MyDatabaseId);
+	if (entry == nullptr)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many databases are enabled for change data capture"),
+				 errdetail("max_replication_slots is %d, one for each.", max_replication_slots),
+				 errhint("Raise max_replication_slots and restart the server.")));
+	return entry;
+}
+
+void
+capture_wait_until_gone(DatabaseEntry *entry)
+{
+	wait_until_gone(entry, false);
+}
+
 void
 workers_stop_and_wait(DatabaseEntry *entry)
 {
 	registry_hold(entry);
-	wait_until_gone(entry);
+	wait_until_gone(entry, true);
 }
 
 void
@@ -250,47 +227,6 @@ require_top_level_call(FunctionCallInfo fcinfo, const char *procedure)
 using namespace cdc;
 using namespace cdc::worker;
 
-/* sp_cdc_start_job(job_type text) */
-CDC_FUNCTION(cdc_start_job)
-{
-	require_writable("sp_cdc_start_job");
-	require_database_owner("sp_cdc_start_job");
-	require_job_type(arg_text_trimmed(fcinfo, 0));
-	catalog::database_require_enabled();
-	require_entry();
-	require_no_gap();
-	set_job_started(true);
-	registry_start_at_commit();
-	PG_RETURN_VOID();
-}
-
-/* sp_cdc_stop_job(job_type text) */
-CDC_FUNCTION(cdc_stop_job)
-{
-	require_writable("sp_cdc_stop_job");
-	require_database_owner("sp_cdc_stop_job");
-	require_job_type(arg_text_trimmed(fcinfo, 0));
-	catalog::database_require_enabled();
-	DatabaseEntry *entry = require_entry();
-	set_job_started(false);
-
-	/* As a statement of its own it returns when the worker has ended. */
-	CallContext *context = fcinfo->context != nullptr && IsA(fcinfo->context, CallContext)
-							   ? castNode(CallContext, fcinfo->context)
-							   : nullptr;
-	if (context == nullptr || context->atomic)
-	{
-		registry_stop_at_commit();
-		PG_RETURN_VOID();
-	}
-	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	SPI_commit();
-	registry_stop(entry);
-	wait_until_gone(entry);
-	SPI_finish();
-	PG_RETURN_VOID();
-}
-
 /* sp_cdc_scan(maxtrans integer, maxscans integer, continuous boolean, pollinginterval bigint) */
 CDC_FUNCTION(cdc_scan)
 {
@@ -298,7 +234,7 @@ CDC_FUNCTION(cdc_scan)
 	require_database_owner("sp_cdc_scan");
 	catalog::database_require_enabled();
 	DatabaseEntry *entry = require_entry();
-	ScanParameters scan = {1000, 10, false, 0};
+	ScanParameters scan = {jobs::kDefaultMaxtrans, jobs::kDefaultMaxscans, false, 0};
 	if (!PG_ARGISNULL(0))
 		scan.maxtrans = PG_GETARG_INT32(0);
 	if (!PG_ARGISNULL(1))
@@ -307,31 +243,11 @@ CDC_FUNCTION(cdc_scan)
 		scan.continuous = PG_GETARG_BOOL(2);
 	if (!PG_ARGISNULL(3))
 		scan.pollinginterval = PG_GETARG_INT64(3);
-	if (scan.maxtrans <= 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid maxtrans"),
-						errdetail("SQL Server error 22991: it is %d, it must be greater than 0.",
-								  scan.maxtrans),
-						errhint("Leave it out for 1000.")));
-	if (scan.maxscans <= 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid maxscans"),
-						errdetail("SQL Server error 22970: it is %d, it must be greater than 0.",
-								  scan.maxscans),
-						errhint("Leave it out for 10.")));
-	if (scan.pollinginterval < 0 || scan.pollinginterval > 86399)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid pollinginterval"),
-				 errdetail(
-					 "SQL Server error 22990: it is %lld, it must be between 0 and 86399 seconds.",
-					 static_cast<long long>(scan.pollinginterval)),
-				 errhint("Leave it out for 0.")));
+	jobs::check_maxtrans(scan.maxtrans, "Leave it out for 1000.");
+	jobs::check_maxscans(scan.maxscans, "Leave it out for 10.");
+	jobs::check_pollinginterval(scan.pollinginterval, "Leave it out for 0.");
 	if (!scan.continuous && scan.pollinginterval != 0)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid pollinginterval"),
-			 errdetail("SQL Server error 22999: it is %lld, it must be NULL or 0 when the scan is "
-					   "not continuous.",
-					   static_cast<long long>(scan.pollinginterval)),
-			 errhint("Leave it out, or pass continuous => true.")));
+		jobs::error_polling_when_not_continuous(scan.pollinginterval);
 
 	/* A scan that was cancelled, or a job that a transaction stopped, takes a moment to end. */
 	wait_until(entry,
@@ -352,7 +268,7 @@ CDC_FUNCTION(cdc_scan)
 					 registry_cancel_request(entry);
 				 });
 	/* The slot is free again for the next scan, or the job, when we return. */
-	wait_until_gone(entry);
+	capture_wait_until_gone(entry);
 	if (entry->request_failed)
 	{
 		ReportedError error = registry_last_error(entry);

@@ -20,6 +20,12 @@ template <typename Body> void with_workers_stopped(DatabaseEntry *entry, Body bo
 /* Raises 53400 when the launcher does not run, after giving it a moment to start. */
 void require_launcher();
 
+/* This database's entry, assigned when there was none. Raises when no worker could run. */
+DatabaseEntry *require_entry();
+
+/* Waits until a capture worker that was told to stop has gone, and the slot is free. Cancellable. */
+void capture_wait_until_gone(DatabaseEntry *entry);
+
 /* The two halves of the above, for callers whose body spans transactions. */
 void workers_stop_and_wait(DatabaseEntry *entry);
 

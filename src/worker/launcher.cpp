@@ -11,6 +11,7 @@
 
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
+#include "jobs/cleanup_control.hpp"
 #include "monitor/error_log.hpp"
 #include "monitor/health_checks.hpp"
 #include "worker/launcher.hpp"
@@ -39,6 +40,7 @@ constexpr int kCaptureJobFailed = 22864;
 
 /* Handles of the workers this process has registered, by entry. */
 BackgroundWorkerHandle **handles = nullptr;
+BackgroundWorkerHandle **cleanup_handles = nullptr;
 
 bool
 database_has_slot(Oid database_oid)
@@ -79,6 +81,9 @@ find_databases(bool first_look)
 		DatabaseEntry *entry = registry_assign(found[i]);
 		if (entry != nullptr && (!known || (first_look && entry->mode == WorkerMode::Stopped)))
 			registry_start(entry);
+		/* What is due, nobody but a worker in the database can read. */
+		if (entry != nullptr && (!known || first_look))
+			jobs::cleanup_look_again(entry);
 	}
 	pfree(found);
 }
@@ -115,6 +120,14 @@ check_registered(int index)
 	DatabaseEntry *entry = &shmem_get()->entries[index];
 	pid_t pid;
 
+	if (cleanup_handles[index] != nullptr &&
+		GetBackgroundWorkerPid(cleanup_handles[index], &pid) == BGWH_STOPPED)
+	{
+		pfree(cleanup_handles[index]);
+		cleanup_handles[index] = nullptr;
+		if (entry->cleanup.registered)
+			jobs::cleanup_could_not_start(entry, "the cleanup worker could not connect");
+	}
 	if (handles[index] == nullptr || GetBackgroundWorkerPid(handles[index], &pid) != BGWH_STOPPED)
 		return;
 	pfree(handles[index]);
@@ -176,6 +189,36 @@ start_worker(int index, WorkerMode mode)
 	ConditionVariableBroadcast(&entry->progress_cv);
 }
 
+void
+start_cleanup_worker(int index)
+{
+	DatabaseEntry *entry = &shmem_get()->entries[index];
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "cdc", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "cdc_cleanup_worker_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "cdc cleanup worker", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "cdc cleanup worker", BGW_MAXLEN);
+	worker.bgw_main_arg = Int32GetDatum(index);
+	worker.bgw_notify_pid = MyProcPid;
+
+	jobs::cleanup_mark_registered(entry, true);
+	if (RegisterDynamicBackgroundWorker(&worker, &cleanup_handles[index]))
+		return;
+	cleanup_handles[index] = nullptr;
+	jobs::cleanup_could_not_start(entry,
+								  "could not start a worker: no free background worker slot");
+	ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				  errmsg("could not start a cleanup worker: no free background worker slot"),
+				  errdetail("max_worker_processes is %d and all are in use; it is tried again.",
+							max_worker_processes),
+				  errhint("Raise max_worker_processes and restart the server.")));
+}
+
 /* What to start for an entry now; *nap shrinks to the time until it may be started. */
 WorkerMode
 due(DatabaseEntry *entry, long *nap)
@@ -227,6 +270,9 @@ launcher_loop()
 			if (!OidIsValid(entry->database_oid))
 				continue;
 			check_holders(entry);
+			jobs::cleanup_check_requester(entry);
+			if (jobs::cleanup_is_due(entry, &nap))
+				start_cleanup_worker(i);
 			give_up_without_slot(entry);
 			WorkerMode mode = due(entry, &nap);
 			if (mode != WorkerMode::Stopped)
@@ -277,10 +323,15 @@ cdc_launcher_main(Datum)
 		AllocSetContextCreate(TopMemoryContext, "cdc worker", ALLOCSET_DEFAULT_SIZES));
 	handles = static_cast<BackgroundWorkerHandle **>(
 		palloc0(sizeof(BackgroundWorkerHandle *) * shared->nentries));
+	cleanup_handles = static_cast<BackgroundWorkerHandle **>(
+		palloc0(sizeof(BackgroundWorkerHandle *) * shared->nentries));
 	with_lock(shared->lock, LW_EXCLUSIVE, [&] {
 		/* What a former launcher registered has attached or ended by now; its handles are lost. */
 		for (int i = 0; i < shared->nentries; i++)
+		{
 			shared->entries[i].registered = false;
+			shared->entries[i].cleanup.registered = false;
+		}
 		shared->launcher_pid = MyProcPid;
 		shared->launcher_latch = MyLatch;
 	});

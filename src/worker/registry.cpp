@@ -17,6 +17,7 @@
 #include "cdc.hpp"
 
 #include "base/scope.hpp"
+#include "jobs/cleanup_control.hpp"
 #include "monitor/monitor_state.hpp"
 #include "worker/registry.hpp"
 
@@ -44,10 +45,13 @@ enum class AtCommit : uint8
 {
 	Start,
 	Stop,
+	CleanupLook,
+	CleanupRun,
+	CleanupStop,
 };
 
 /*
- * What this transaction has asked for, the last one counts; in TopTransactionContext. Each with its
+ * What this transaction has asked for, the last one for each job counts; in TopTransactionContext. Each with its
  * nesting level: what was asked for in a subtransaction goes with it.
  */
 struct Asked
@@ -59,6 +63,7 @@ struct Asked
 List *asked = NIL; /* Asked * */
 bool callback_registered = false;
 bool clean_exit = false;
+TimestampTz sleep_until = 0; /* clean exit of a started job: not before */
 
 template <typename Body>
 auto
@@ -147,8 +152,9 @@ detach_writer(int, Datum argument)
 			return;
 		if (clean_exit)
 		{
-			entry->state = CaptureState::Stopped;
-			entry->restart_at = 0;
+			bool sleeps = sleep_until != 0 && entry->mode == WorkerMode::Continuous;
+			entry->state = sleeps ? CaptureState::OutsideWindow : CaptureState::Stopped;
+			entry->restart_at = sleeps ? sleep_until : 0;
 			return;
 		}
 		entry->state = CaptureState::Failed;
@@ -177,28 +183,54 @@ detach_decoder(int, Datum argument)
 	registry_wake_launcher();
 }
 
+/* The last word for each job. */
+void
+do_asked(DatabaseEntry *entry)
+{
+	std::optional<AtCommit> capture;
+	std::optional<AtCommit> cleanup;
+	ListCell *cell;
+
+	foreach (cell, asked)
+	{
+		AtCommit action = static_cast<Asked *>(lfirst(cell))->action;
+		if (action == AtCommit::Start || action == AtCommit::Stop)
+			capture = action;
+		else if (action != AtCommit::CleanupLook || !cleanup)
+			cleanup = action; /* every other one makes the worker look, too */
+	}
+	if (capture)
+	{
+		if (*capture == AtCommit::Start)
+			registry_start(entry);
+		else
+			registry_stop(entry);
+	}
+	if (!cleanup)
+		return;
+	if (*cleanup == AtCommit::CleanupStop)
+		jobs::cleanup_stop(entry);
+	else if (*cleanup == AtCommit::CleanupRun)
+		jobs::cleanup_run_job(entry);
+	jobs::cleanup_look_again(entry);
+}
+
 void
 transaction_callback(XactEvent event, void *)
 {
 	if (asked == NIL)
 		return;
-	AtCommit action = static_cast<Asked *>(llast(asked))->action;
 	switch (event)
 	{
 		case XACT_EVENT_PRE_PREPARE:
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot prepare a transaction that starts or stops the capture job"),
+					 errmsg("cannot prepare a transaction that starts, stops or changes a job"),
 					 errdetail("The first table that is enabled starts it, too."),
 					 errhint("Start and stop the job in a transaction of its own.")));
 		case XACT_EVENT_COMMIT:
 			if (DatabaseEntry *entry = registry_assign(MyDatabaseId))
-			{
-				if (action == AtCommit::Start)
-					registry_start(entry);
-				else
-					registry_stop(entry);
-			}
+				do_asked(entry);
 			asked = NIL;
 			break;
 		case XACT_EVENT_ABORT:
@@ -313,6 +345,7 @@ registry_assign(Oid database_oid)
 		unused->registered = false;
 		unused->failures = 0;
 		unused->restart_at = 0;
+		jobs::cleanup_reset(unused);
 		unused->assigned_at = GetCurrentTimestamp();
 		unused->database_oid = database_oid;
 		forget_history(unused);
@@ -324,8 +357,8 @@ void
 registry_release_unused(DatabaseEntry *entry)
 {
 	locked([&] {
-		if (!registry_is_running(*entry) && entry->mode == WorkerMode::Stopped &&
-			!is_request_pending(*entry) && entry->hold_pid == 0 &&
+		if (!registry_is_running(*entry) && !jobs::cleanup_is_busy(*entry) &&
+			entry->mode == WorkerMode::Stopped && !is_request_pending(*entry) && entry->hold_pid == 0 &&
 			entry->assigned_at + kKeepUnusedUs < GetCurrentTimestamp())
 			entry->database_oid = InvalidOid;
 	});
@@ -375,6 +408,24 @@ void
 registry_stop_at_commit()
 {
 	remember(AtCommit::Stop);
+}
+
+void
+registry_cleanup_look_at_commit()
+{
+	remember(AtCommit::CleanupLook);
+}
+
+void
+registry_cleanup_run_at_commit()
+{
+	remember(AtCommit::CleanupRun);
+}
+
+void
+registry_cleanup_stop_at_commit()
+{
+	remember(AtCommit::CleanupStop);
 }
 
 void
@@ -464,7 +515,8 @@ void
 registry_terminate(DatabaseEntry *entry)
 {
 	locked([&] {
-		for (int pid : {entry->writer_pid, entry->decoder_pid})
+		bool held = entry->hold_pid != 0; /* then nobody may be left, else cleanup is not meant */
+		for (int pid : {entry->writer_pid, entry->decoder_pid, held ? entry->cleanup.pid : 0})
 			if (pid != 0)
 				kill(pid, SIGTERM);
 	});
@@ -478,6 +530,7 @@ registry_hold(DatabaseEntry *entry)
 		if (registry_is_running(*entry))
 			entry->stop_requested = true;
 	});
+	jobs::cleanup_stop(entry);
 	registry_wake_writer(entry);
 }
 
@@ -611,8 +664,17 @@ capture_state_name(CaptureState state)
 			return "failed";
 		case CaptureState::NeedsAction:
 			return "needs action";
+		case CaptureState::OutsideWindow:
+			return "outside window";
 	}
 	return "unknown";
+}
+
+void
+registry_writer_sleeps(TimestampTz until)
+{
+	clean_exit = true;
+	sleep_until = until;
 }
 
 void

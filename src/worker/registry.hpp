@@ -44,6 +44,11 @@ void registry_wake_decoder(DatabaseEntry *entry);
 void registry_start_at_commit();
 void registry_stop_at_commit();
 
+/* The same for cleanup: have a worker look at the job row, run the job now, stop its run. */
+void registry_cleanup_look_at_commit();
+void registry_cleanup_run_at_commit();
+void registry_cleanup_stop_at_commit();
+
 /* The same at once. */
 void registry_start(DatabaseEntry *entry);
 void registry_stop(DatabaseEntry *entry);
@@ -88,6 +93,8 @@ void show_database_in_process_list();
 /* The exit that follows is wanted: no back-off. */
 void registry_writer_exits_cleanly();
 
+/* The same, and the started job goes on at this time, unless it is started again before. */
+void registry_writer_sleeps(TimestampTz until);
 /* As pg_stat_cdc shows it. */
 const char *capture_state_name(CaptureState state);
 
