@@ -3,17 +3,41 @@
 -- complain if the script is sourced in psql rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION cdc" to load this file. \quit
 
--- Whoever owns a schema can drop and replace what is in it: workers trust these tables.
+-- Schema cdc is made here, and goes with the extension. One that is there already is used, and stays, when
+-- it belongs to a superuser and nobody else may create in it: whoever owns a schema can drop and replace what is in it,
+-- and workers trust these tables.
 DO $$
+DECLARE
+	cdc_schema record;
+	grantee record;
 BEGIN
-	IF EXISTS (SELECT FROM pg_catalog.pg_namespace AS n
-			   WHERE n.nspname OPERATOR(pg_catalog.=) 'cdc'::name
-				 AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
-						  WHERE r.oid OPERATOR(pg_catalog.=) n.nspowner)) THEN
+	SELECT n.oid, r.rolsuper INTO cdc_schema
+	FROM pg_catalog.pg_namespace AS n JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
+	WHERE n.nspname OPERATOR(pg_catalog.=) 'cdc'::pg_catalog.name;
+	IF cdc_schema.oid IS NULL THEN
+		CREATE SCHEMA cdc;
+		COMMENT ON SCHEMA cdc IS 'change data capture: functions, catalog and change tables';
+		-- Default privileges of the installing role must not let anybody in.
+		FOR grantee IN SELECT DISTINCT a.grantee::pg_catalog.regrole AS name
+			FROM pg_catalog.pg_namespace AS n, pg_catalog.aclexplode(n.nspacl) AS a
+			WHERE n.nspname OPERATOR(pg_catalog.=) 'cdc'::pg_catalog.name
+				AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner AND a.grantee OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+		LOOP
+			EXECUTE pg_catalog.format('REVOKE ALL ON SCHEMA cdc FROM %s', grantee.name);
+		END LOOP;
+		REVOKE ALL ON SCHEMA cdc FROM PUBLIC;
+	ELSIF NOT cdc_schema.rolsuper THEN
 		RAISE EXCEPTION 'schema "cdc" exists already and belongs to another role'
 			USING ERRCODE = 'duplicate_schema',
 				DETAIL = 'SQL Server error 22906: its owner could replace what the capture workers trust.',
 				HINT = 'DROP SCHEMA cdc, or ALTER SCHEMA cdc RENAME TO another name, then CREATE EXTENSION cdc.';
+	ELSIF EXISTS (SELECT FROM pg_catalog.pg_namespace AS n, pg_catalog.aclexplode(n.nspacl) AS a
+				  WHERE n.oid OPERATOR(pg_catalog.=) cdc_schema.oid AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
+					AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner) THEN
+		RAISE EXCEPTION 'schema "cdc" exists already and others may create objects in it'
+			USING ERRCODE = 'duplicate_schema',
+				DETAIL = 'SQL Server error 22906: they could put their functions beside those of the extension.',
+				HINT = 'DROP SCHEMA cdc, or REVOKE CREATE ON SCHEMA cdc, then CREATE EXTENSION cdc.';
 	END IF;
 END
 $$;

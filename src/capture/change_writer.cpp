@@ -18,6 +18,7 @@
 #include "capture/table_append.hpp"
 #include "capture/type_change.hpp"
 #include "catalog/catalog.hpp"
+#include "catalog/catalog_rows.hpp"
 #include "catalog/change_table.hpp"
 #include "catalog/instance_rows.hpp"
 #include "monitor/scan_sessions.hpp"
@@ -687,18 +688,19 @@ append_mapping(ChangeWriter *writer, XLogRecPtr start_lsn, TimestampTz begin_tim
 	/* Monotone in LSN, so that time windows neither skip nor repeat. */
 	end_time = Max(end_time, writer->progress.last_end_time);
 
-	Datum values[catalog::kMapColumns];
-	bool nulls[catalog::kMapColumns] = {};
-	values[catalog::kMapStartLsn - 1] = LSNGetDatum(start_lsn);
-	values[catalog::kMapTranBeginTime - 1] = TimestampTzGetDatum(Min(begin_time, end_time));
-	nulls[catalog::kMapTranBeginTime - 1] = begin_time == 0;
-	values[catalog::kMapTranEndTime - 1] = TimestampTzGetDatum(end_time);
-	values[catalog::kMapTranId - 1] = UInt64GetDatum(U64FromFullTransactionId(xid));
-	values[catalog::kMapTranBeginLsn - 1] = LSNGetDatum(begin_lsn);
-	nulls[catalog::kMapTranBeginLsn - 1] = XLogRecPtrIsInvalid(begin_lsn);
-	values[catalog::kMapFirstOrdinal - 1] = Int64GetDatum(writer->progress.next_ordinal);
-	values[catalog::kMapChangeCount - 1] = Int64GetDatum(nchanges);
-	HeapTuple tuple = heap_form_tuple(RelationGetDescr(writer->mapping->relation), values, nulls);
+	catalog::Row<catalog::kMapColumns> row;
+	row.set(catalog::kMapStartLsn, LSNGetDatum(start_lsn));
+	row.set(catalog::kMapTranBeginTime, TimestampTzGetDatum(Min(begin_time, end_time)));
+	if (begin_time == 0)
+		row.set_null(catalog::kMapTranBeginTime);
+	row.set(catalog::kMapTranEndTime, TimestampTzGetDatum(end_time));
+	row.set(catalog::kMapTranId, UInt64GetDatum(U64FromFullTransactionId(xid)));
+	row.set(catalog::kMapTranBeginLsn, LSNGetDatum(begin_lsn));
+	if (XLogRecPtrIsInvalid(begin_lsn))
+		row.set_null(catalog::kMapTranBeginLsn);
+	row.set(catalog::kMapFirstOrdinal, Int64GetDatum(writer->progress.next_ordinal));
+	row.set(catalog::kMapChangeCount, Int64GetDatum(nchanges));
+	HeapTuple tuple = catalog::row_form(writer->mapping->relation, row);
 	table_append_row(writer->mapping, tuple->t_data, tuple->t_len);
 
 	writer->progress.next_ordinal += nchanges;

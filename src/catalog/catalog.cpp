@@ -128,22 +128,23 @@ ddl_queue_emit(QueueKind kind, int32 instance_id, Oid object_id, Oid source_obje
 			   const char *command)
 {
 	Relation queue = table_open(cdc_relation_oid("_ddl_queue", false), RowExclusiveLock);
-	Datum values[kDqColumns];
-	bool nulls[kDqColumns] = {};
+	Row<kDqColumns> row;
 
-	values[kDqKind - 1] = CharGetDatum(static_cast<char>(kind));
-	values[kDqInstanceId - 1] = Int32GetDatum(instance_id);
-	values[kDqObjectId - 1] = ObjectIdGetDatum(object_id);
-	values[kDqSourceObjectId - 1] = ObjectIdGetDatum(source_object_id);
-	nulls[kDqCommand - 1] = command == nullptr;
-	values[kDqCommand - 1] = command == nullptr ? Datum(0) : CStringGetTextDatum(command);
+	row.set(kDqKind, CharGetDatum(static_cast<char>(kind)));
+	row.set(kDqInstanceId, Int32GetDatum(instance_id));
+	row.set(kDqObjectId, ObjectIdGetDatum(object_id));
+	row.set(kDqSourceObjectId, ObjectIdGetDatum(source_object_id));
+	if (command == nullptr)
+		row.set_null(kDqCommand);
+	else
+		row.set(kDqCommand, CStringGetTextDatum(command));
 
 	/*
 	 * An ordinary logged insert: long texts go through TOAST, and both reach the decoder, which puts
 	 * them together. The delete needs the row to be of an earlier command, and would otherwise leave a row
 	 * for vacuum in every DDL; its own record is without old tuple and decodes to nothing of use.
 	 */
-	HeapTuple tuple = heap_form_tuple(RelationGetDescr(queue), values, nulls);
+	HeapTuple tuple = row_form(queue, row);
 	simple_heap_insert(queue, tuple);
 	CommandCounterIncrement();
 	simple_heap_delete(queue, &tuple->t_self);

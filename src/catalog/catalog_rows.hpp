@@ -117,13 +117,36 @@ scan_key(AttrNumber attribute, RegProcedure equality, Datum value)
 	return key;
 }
 
+/*
+ * The tuple of a row. The script of a newer version may have added columns before the server was
+ * restarted with its library: they are as in `former`, the row's earlier version, or NULL.
+ */
+template <int Columns>
+HeapTuple
+row_form(Relation relation, const Row<Columns> &row, HeapTuple former = nullptr)
+{
+	TupleDesc descriptor = RelationGetDescr(relation);
+	auto *values = static_cast<Datum *>(palloc0(descriptor->natts * sizeof(Datum)));
+	auto *nulls = static_cast<bool *>(palloc(descriptor->natts * sizeof(bool)));
+
+	Assert(descriptor->natts >= Columns);
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		nulls[i] = i >= Columns || row.nulls[i];
+		if (i < Columns)
+			values[i] = row.values[i];
+		else if (former != nullptr)
+			values[i] = heap_getattr(former, i + 1, descriptor, &nulls[i]);
+	}
+	return heap_form_tuple(descriptor, values, nulls);
+}
+
 /* Inserts a row with its index entries. Constraints and defaults are the caller's business. */
 template <int Columns>
 void
 row_insert(Relation relation, Row<Columns> &row)
 {
-	Assert(RelationGetDescr(relation)->natts == Columns);
-	HeapTuple tuple = heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls);
+	HeapTuple tuple = row_form(relation, row);
 	CatalogTupleInsert(relation, tuple);
 	heap_freetuple(tuple);
 }

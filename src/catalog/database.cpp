@@ -91,8 +91,7 @@ database_update_timeline(TimeLineID timeline)
 	rows_scan("_identity", nullptr, {}, RowExclusiveLock, [&](Relation relation, HeapTuple tuple) {
 		Row<kIdentityColumns> row = row_deform<kIdentityColumns>(relation, tuple);
 		row.set(kIdTimeline, Int32GetDatum(static_cast<int32>(timeline)));
-		CatalogTupleUpdate(relation, &tuple->t_self,
-						   heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls));
+		CatalogTupleUpdate(relation, &tuple->t_self, row_form(relation, row, tuple));
 	});
 }
 
@@ -145,7 +144,7 @@ void
 progress_write(Relation relation, ItemPointer tid, const Progress &progress)
 {
 	Row<kPrColumns> row = progress_row(progress);
-	HeapTuple tuple = heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls);
+	HeapTuple tuple = row_form(relation, row);
 
 	CDC_HEAP_UPDATE(relation, tid, tuple);
 	*tid = tuple->t_self;

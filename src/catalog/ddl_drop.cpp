@@ -34,8 +34,7 @@ mark_instances(Oid source)
 				  if (DatumGetBool(row[kCtHasDropPending]))
 					  return;
 				  row.set(kCtHasDropPending, BoolGetDatum(true));
-				  HeapTuple changed =
-					  heap_form_tuple(RelationGetDescr(table), row.values, row.nulls);
+				  HeapTuple changed = row_form(table, row, tuple);
 				  CatalogTupleUpdate(table, &tuple->t_self, changed);
 			  });
 	CommandCounterIncrement();

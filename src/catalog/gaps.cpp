@@ -145,8 +145,7 @@ gap_close(Oid change_table, XLogRecPtr end)
 		if (gap.change_table != change_table || !is_open(gap))
 			return;
 		row.set(kGpEndLsn, LSNGetDatum(end));
-		CatalogTupleUpdate(relation, &tuple->t_self,
-						   heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls));
+		CatalogTupleUpdate(relation, &tuple->t_self, row_form(relation, row, tuple));
 		closed++;
 	});
 	CommandCounterIncrement();

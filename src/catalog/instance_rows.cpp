@@ -89,8 +89,7 @@ set_start_lsn(int32 instance_id, XLogRecPtr lsn)
 					  return;
 				  row.set(kCtStartLsn, LSNGetDatum(lsn));
 				  CatalogTupleUpdate(relation, &tuple->t_self,
-									 heap_form_tuple(RelationGetDescr(relation), row.values,
-													 row.nulls));
+									 row_form(relation, row, tuple));
 			  });
 	return outcome;
 }

@@ -132,8 +132,7 @@ key_guard_follow_rename(RenameStmt *stmt)
 				  [&](Relation table, HeapTuple tuple) {
 					  auto row = row_deform<kCtColumns>(table, tuple);
 					  row.set_name(kCtIndexName, stmt->newname);
-					  HeapTuple changed =
-						  heap_form_tuple(RelationGetDescr(table), row.values, row.nulls);
+					  HeapTuple changed = row_form(table, row, tuple);
 					  CatalogTupleUpdate(table, &tuple->t_self, changed);
 				  });
 	}

@@ -37,7 +37,7 @@ rows_update(const char *table, Change change)
 		Row<Columns> row = row_deform<Columns>(relation, tuple);
 		change(row);
 		CatalogTupleUpdate(relation, &tuple->t_self,
-						   heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls));
+						   row_form(relation, row, tuple));
 	});
 	CommandCounterIncrement();
 }

@@ -137,7 +137,7 @@ store(const PendingError &error)
 			fill_row(&row, error);
 			row.set(kErOccurrences, Int64GetDatum(DatumGetInt64(row[kErOccurrences]) + 1));
 			CatalogTupleUpdate(relation, &tuple->t_self,
-							   heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls));
+							   row_form(relation, row, tuple));
 		});
 	if (folded)
 		return;

@@ -43,6 +43,8 @@ namespace cdc::query
 namespace
 {
 
+bool drop_cascades = false;
+
 /* Names of what belongs to an instance. */
 struct ObjectNames
 {
@@ -288,7 +290,7 @@ dependents_hint(void *argument)
 
 	if (geterrcode() == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
 		errhint("Drop what was made on the query functions of capture instance \"%s\" first, then "
-				"try again.",
+				"try again. DROP EXTENSION cdc CASCADE takes it along.",
 				capture_instance);
 }
 
@@ -465,13 +467,19 @@ query_functions_drop(int32 instance_id, const char *capture_instance, DropBehavi
 	callback.arg = const_cast<char *>(capture_instance);
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
-	performMultipleDeletions(objects, behavior,
-							 PERFORM_DELETION_INTERNAL | PERFORM_DELETION_QUIETLY |
-								 PERFORM_DELETION_SKIP_EXTENSIONS);
+	performMultipleDeletions(objects, drop_cascades ? DROP_CASCADE : behavior,
+							 PERFORM_DELETION_INTERNAL | PERFORM_DELETION_SKIP_EXTENSIONS |
+								 (drop_cascades ? 0 : PERFORM_DELETION_QUIETLY));
 	error_context_stack = callback.previous;
 
 	free_object_addresses(objects);
 	CommandCounterIncrement();
+}
+
+void
+query_functions_drop_cascades(bool cascades)
+{
+	drop_cascades = cascades;
 }
 
 /* renew_query_functions(capture_instance text) */

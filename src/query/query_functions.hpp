@@ -71,4 +71,10 @@ bool query_functions_agree(const catalog::CaptureInstance *instance);
 void query_functions_drop(int32 instance_id, const char *capture_instance,
 						  DropBehavior behavior = DROP_RESTRICT);
 
+/*
+ * From now on DROP_RESTRICT means DROP_CASCADE (true), or itself again (false): for DROP EXTENSION cdc
+ * CASCADE, which disables all tables first.
+ */
+void query_functions_drop_cascades(bool cascades);
+
 } // namespace cdc::query

@@ -18,6 +18,7 @@
 #include "catalog/catalog.hpp"
 #include "catalog/ddl_statement.hpp"
 #include "catalog/drop_guard.hpp"
+#include "query/query_functions.hpp"
 #include "worker/control.hpp"
 #include "worker/registry.hpp"
 #include "worker/utility_hook.hpp"
@@ -123,7 +124,10 @@ utility_hook(PlannedStmt *statement, const char *query, bool read_only,
 						 [&](const ErrorData &) { registry_unhold(entry); });
 			dropping = entry;
 		}
-		database_remove_all();
+		query::query_functions_drop_cascades(castNode(DropStmt, parse_tree)->behavior ==
+											 DROP_CASCADE);
+		finally([&] { database_remove_all(); },
+				[&] { query::query_functions_drop_cascades(false); });
 	}
 	if (IsA(parse_tree, DropStmt) && drops_our_extension(castNode(DropStmt, parse_tree)))
 	{
