@@ -178,7 +178,7 @@ captured_columns_set_types(const CaptureInstance *instance, std::span<const char
 					  return;
 				  row.set(kCcColumnType, CStringGetTextDatum(types[ordinal - 1]));
 				  HeapTuple changed =
-					  heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls);
+					  row_form(relation, row, tuple);
 				  CatalogTupleUpdate(relation, &tuple->t_self, changed);
 			  });
 	CommandCounterIncrement();

@@ -219,7 +219,7 @@ raise_low_ends(XLogRecPtr mark)
 				  row.set(kCtStartLsn, LSNGetDatum(mark));
 				  CatalogTupleUpdate(
 					  relation, &tuple->t_self,
-					  heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls));
+					  row_form(relation, row, tuple));
 			  });
 }
 

@@ -103,7 +103,7 @@ store_mark(int32 instance_id, const char *name, XLogRecPtr mark)
 				  row.set(kCtStartLsn, LSNGetDatum(low_end));
 				  CatalogTupleUpdate(
 					  relation, &tuple->t_self,
-					  heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls));
+					  row_form(relation, row, tuple));
 			  });
 }
 

@@ -128,7 +128,7 @@ cleanup_run_store(CleanupRun &run)
 				  Row<kCrColumns> row = row_from_run(run);
 				  CatalogTupleUpdate(
 					  relation, &tuple->t_self,
-					  heap_form_tuple(RelationGetDescr(relation), row.values, row.nulls));
+					  row_form(relation, row, tuple));
 			  });
 	CommandCounterIncrement();
 }

@@ -99,7 +99,7 @@ job_store(Job &job)
 	Relation relation = table_open(cdc_relation_oid(kTable, false), RowExclusiveLock);
 	ItemPointerData tid = job.tuple->t_self;
 
-	job.tuple = heap_form_tuple(RelationGetDescr(relation), job.row.values, job.row.nulls);
+	job.tuple = row_form(relation, job.row, job.tuple);
 	CatalogTupleUpdate(relation, &tid, job.tuple);
 	table_close(relation, NoLock);
 	CommandCounterIncrement();

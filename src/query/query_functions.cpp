@@ -290,7 +290,7 @@ dependents_hint(void *argument)
 
 	if (geterrcode() == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
 		errhint("Drop what was made on the query functions of capture instance \"%s\" first, then "
-				"try again. DROP EXTENSION cdc CASCADE takes it along.",
+				"try again.",
 				capture_instance);
 }
 
