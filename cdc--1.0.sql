@@ -1577,7 +1577,7 @@ SELECT 10 OPERATOR(pg_catalog.+) h.ordinal, h.check_name, h.status, h.value, h.t
 FROM base AS b CROSS JOIN LATERAL cdc._health_checks(b.wanted) AS h WHERE b.enabled
 UNION ALL
 SELECT 31, 'gaps', CASE WHEN g.open OPERATOR(pg_catalog.>) 0 THEN 'critical' WHEN g.recent OPERATOR(pg_catalog.>) 0 THEN 'warning' ELSE 'ok' END,
-	pg_catalog.format('%s open, %s recent', g.open, g.recent), pg_catalog.format('0 open, none for %s', g.gap_recent),
+	pg_catalog.format('%s open, %s recent', g.open, g.recent), pg_catalog.concat('0 open, none for ', pg_catalog.current_setting('cdc.health_gap_recent', true)),
 	CASE WHEN g.open OPERATOR(pg_catalog.>) 0 OR g.recent OPERATOR(pg_catalog.>) 0 THEN g.reason END,
 	CASE WHEN g.open OPERATOR(pg_catalog.>) 0 THEN 'CALL cdc.resume_after_gap();'
 		WHEN g.recent OPERATOR(pg_catalog.>) 0 THEN 'SELECT * FROM cdc.gaps; consumers go on from end_lsn.' END

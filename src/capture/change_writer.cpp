@@ -631,8 +631,11 @@ take_row(ChangeWriter *writer, RowItem *item)
 		elog(ERROR, "change row refers to unknown layout %u", item->layout);
 	Layout *layout = &writer->layouts[item->layout - 1];
 	Instance *instance = layout->instance;
+	HeapTupleHeader row =
+		reinterpret_cast<HeapTupleHeader>(reinterpret_cast<char *>(item) + kRowTupleOffset);
 	if (instance->discarded)
 		return;
+	writer->row = row;
 	if (unlikely(item->header.flags & kRowBeforeImageMissing))
 		ereport(
 			ERROR,
@@ -652,8 +655,6 @@ take_row(ChangeWriter *writer, RowItem *item)
 		if (instance->discarded)
 			return;
 	}
-	HeapTupleHeader row =
-		reinterpret_cast<HeapTupleHeader>(reinterpret_cast<char *>(item) + kRowTupleOffset);
 	uint32 length = item->tuple_length;
 	if (unlikely(layout->places != nullptr))
 	{
@@ -663,7 +664,6 @@ take_row(ChangeWriter *writer, RowItem *item)
 	}
 	if (unlikely(length > MaxHeapTupleSize))
 		check_row_fits(writer, instance, row, length);
-	writer->row = row;
 	table_append_row(instance->append, row, length);
 	instance->written[Min(item->header.flags >> kRowOperationShift, kOperations - 1)]++;
 	instance->last_lsn = writer->commit_lsn;

@@ -116,11 +116,17 @@ store(const PendingError &error)
 	/* Newest last; few rows, so the order is found here. */
 	rows_scan("_errors", nullptr, {}, ShareRowExclusiveLock,
 			  [&](Relation relation, HeapTuple tuple) {
-				  if (nrows == kMost)
-					  return;
 				  Row<kErColumns> row = row_deform<kErColumns>(relation, tuple);
 				  Stored one = {tuple->t_self, DatumGetInt64(row[kErErrorId]),
 								DatumGetInt32(row[kErSessionId])};
+				  if (nrows == kMost)
+				  {
+					  /* Somebody has put rows here: the oldest go now. */
+					  CatalogTupleDelete(relation, one.id < rows[0].id ? &one.tid : &rows[0].tid);
+					  if (one.id < rows[0].id)
+						  return;
+					  memmove(&rows[0], &rows[1], sizeof(Stored) * --nrows);
+				  }
 				  int i = nrows++;
 				  for (; i > 0 && rows[i - 1].id > one.id; i--)
 					  rows[i] = rows[i - 1];

@@ -286,6 +286,7 @@ attend(CaptureWorker *worker)
 	{
 		change_writer_commit(worker->writer);
 		change_writer_save_position(worker->writer, 0);
+		monitor::scan_session_end(change_writer_read_lsn(worker->writer));
 	}
 	if (closing)
 		registry_writer_sleeps(worker->window_opens);
