@@ -1512,6 +1512,23 @@ WITH base AS (
 		(pg_catalog.array_agg(g.reason ORDER BY g.gap_id USING OPERATOR(pg_catalog.>)))[1] AS reason,
 		s.gap_recent
 	FROM setting AS s LEFT JOIN cdc.gaps AS g ON true GROUP BY s.gap_recent
+), cleanup AS (
+	-- Late: a whole period has gone by since the last run that succeeded, or since the job was made or changed.
+	SELECT j.job_id, j.started, l.status AS last_status, l.message,
+		pg_catalog.now() OPERATOR(pg_catalog.-) (GREATEST(j.schedule_from,
+			(SELECT pg_catalog.max(r.started_at) FROM cdc.cleanup_runs AS r
+				WHERE r.request OPERATOR(pg_catalog.=) 'job' AND r.status OPERATOR(pg_catalog.=) ANY (ARRAY['succeeded', 'running'])))
+			OPERATOR(pg_catalog.+) j.every) AS late,
+		s.cleanup_warning AS warning_after, s.cleanup_critical AS critical_after,
+		s.cleanup_warning OPERATOR(pg_catalog.>) '0'::interval AS warning,
+		s.cleanup_critical OPERATOR(pg_catalog.>) '0'::interval AS critical,
+		pg_catalog.current_setting('cdc.health_cleanup_warning', true) AS warning_text,
+		pg_catalog.current_setting('cdc.health_cleanup_critical', true) AS critical_text
+	FROM setting AS s
+	LEFT JOIN cdc.cdc_jobs AS j ON j.job_type OPERATOR(pg_catalog.=) 'cleanup'
+	LEFT JOIN LATERAL (SELECT r.status, r.message FROM cdc.cleanup_runs AS r
+		WHERE r.request OPERATOR(pg_catalog.=) 'job'
+		ORDER BY r.run_id USING OPERATOR(pg_catalog.>) LIMIT 1) AS l ON true
 ), refused AS (
 	SELECT pg_catalog.count(*) AS n, pg_catalog.min(
 		pg_catalog.format('Partition %I of capture instance "%s" has got %s.', p.leaf, t.capture_instance, p.problem)) AS detail
@@ -1582,6 +1599,27 @@ SELECT 31, 'gaps', CASE WHEN g.open OPERATOR(pg_catalog.>) 0 THEN 'critical' WHE
 	CASE WHEN g.open OPERATOR(pg_catalog.>) 0 THEN 'CALL cdc.resume_after_gap();'
 		WHEN g.recent OPERATOR(pg_catalog.>) 0 THEN 'SELECT * FROM cdc.gaps; consumers go on from end_lsn.' END
 FROM gap AS g, base AS b WHERE b.enabled
+UNION ALL
+SELECT 32, 'cleanup',
+	CASE WHEN c.job_id IS NULL THEN 'ok'
+		WHEN c.critical AND c.late OPERATOR(pg_catalog.>) c.critical_after THEN 'critical'
+		WHEN NOT c.started OR c.last_status OPERATOR(pg_catalog.<>) ALL (ARRAY['succeeded', 'running'])
+			OR (c.warning AND c.late OPERATOR(pg_catalog.>) c.warning_after) THEN 'warning'
+		ELSE 'ok' END,
+	CASE WHEN c.job_id IS NULL THEN 'no job'
+		WHEN NOT c.started THEN 'stopped'
+		WHEN c.last_status IS NULL THEN 'not run yet'
+		ELSE pg_catalog.concat('last run ', c.last_status) END,
+	pg_catalog.format('late by %s, %s', c.warning_text, c.critical_text),
+	CASE WHEN c.job_id IS NULL THEN 'It comes with the first table that is enabled.'
+		WHEN NOT c.started THEN 'The job is stopped: change tables grow.'
+		WHEN c.late OPERATOR(pg_catalog.>) '0'::interval THEN pg_catalog.concat('A run is due since ',
+			pg_catalog.date_trunc('second', pg_catalog.now() OPERATOR(pg_catalog.-) c.late), '. ', c.message)
+		ELSE c.message END,
+	CASE WHEN c.job_id IS NULL THEN NULL
+		WHEN NOT c.started OR (c.warning AND c.late OPERATOR(pg_catalog.>) c.warning_after) THEN 'CALL cdc.sp_cdc_start_job(''cleanup'');'
+		WHEN c.last_status OPERATOR(pg_catalog.<>) ALL (ARRAY['succeeded', 'running']) THEN 'SELECT * FROM cdc.dm_cdc_errors;' END
+FROM cleanup AS c, base AS b WHERE b.enabled
 UNION ALL
 SELECT 33, 'change_tables', CASE WHEN r.n OPERATOR(pg_catalog.>) 0 THEN 'critical' ELSE 'ok' END,
 	pg_catalog.format('%s refused', r.n), '0 refused', r.detail,

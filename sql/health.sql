@@ -48,6 +48,23 @@ UPDATE cdc.gaps SET detected_at = now() - interval '8 days';
 SELECT * FROM alarms;
 DELETE FROM cdc.gaps;
 
+-- Cleanup: stopped, failed, late.
+UPDATE cdc.cdc_jobs SET started = false WHERE job_type = 'cleanup';
+SELECT * FROM alarms;
+UPDATE cdc.cdc_jobs SET started = true WHERE job_type = 'cleanup';
+INSERT INTO cdc.cleanup_runs (request, started_at, ended_at, status, leaves_dropped, rows_deleted, mapping_rows_deleted, message)
+VALUES ('job', now(), now(), 'failed', 0, 0, 0, 'a test');
+SELECT * FROM alarms;
+UPDATE cdc.cleanup_runs SET status = 'succeeded', message = NULL;
+SELECT * FROM alarms;
+UPDATE cdc.cdc_jobs SET schedule_from = now() - interval '1 year' WHERE job_type = 'cleanup';
+UPDATE cdc.cleanup_runs SET started_at = now() - interval '26 hours';
+SELECT check_name, status, value, threshold, detail LIKE 'A run is due since %' AS detail, action FROM alarms;
+UPDATE cdc.cleanup_runs SET started_at = now() - interval '5 days';
+SELECT check_name, status, value, threshold, detail LIKE 'A run is due since %' AS detail, action FROM alarms;
+UPDATE cdc.cdc_jobs SET schedule_from = now() WHERE job_type = 'cleanup';
+SELECT * FROM alarms;
+
 -- Replica identities, of leaves, too. One that suffices for the key is enough where that is what was promised.
 ALTER TABLE t REPLICA IDENTITY DEFAULT;
 SELECT * FROM alarms;

@@ -33,50 +33,54 @@ guc_init()
 							"Takes effect when the capture worker is started again.",
 							&guc_capture_queue_size_kb, 8 * 1024, 512, 1024 * 1024, PGC_SIGHUP,
 							GUC_UNIT_KB, nullptr, nullptr, nullptr);
-	DefineCustomIntVariable("cdc.health_check_interval",
-							"Time between two checks of capture whose critical results go to the server log.",
-							"0: none. Done by the cdc launcher.",
-							&guc_health_check_interval_s, 60, 0, 24 * 60 * 60, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
-	DefineCustomIntVariable("cdc.health_cleanup_critical",
-							"Time by which the cleanup job may be late before cdc.health() calls it critical.",
-							"0: never.",
-							&guc_health_cleanup_critical_s, 3 * 24 * 60 * 60, 0, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable(
+		"cdc.health_check_interval",
+		"Time between two checks of capture whose critical results go to the server log.",
+		"0: none. Done by the cdc launcher.", &guc_health_check_interval_s, 60, 0, 24 * 60 * 60,
+		PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable(
+		"cdc.health_cleanup_critical",
+		"Time by which the cleanup job may be late before cdc.health() calls it critical.",
+		"0: never.", &guc_health_cleanup_critical_s, 3 * 24 * 60 * 60, 0, INT_MAX / 1000,
+		PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("cdc.health_cleanup_warning",
 							"Time by which the cleanup job may be late before cdc.health() warns.",
-							"0: never.",
-							&guc_health_cleanup_warning_s, 60 * 60, 0, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
-	DefineCustomIntVariable("cdc.health_critical_percent",
-							"Share of a limit (WAL kept, disk, transaction ids) that cdc.health() calls critical.",
-							"In percent. 0: never.",
-							&guc_health_critical_percent, 80, 0, 100, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+							"0: never.", &guc_health_cleanup_warning_s, 60 * 60, 0, INT_MAX / 1000,
+							PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable(
+		"cdc.health_critical_percent",
+		"Share of a limit (WAL kept, disk, transaction ids) that cdc.health() calls critical.",
+		"In percent. 0: never.", &guc_health_critical_percent, 80, 0, 100, PGC_SIGHUP, 0, nullptr,
+		nullptr, nullptr);
 	DefineCustomIntVariable("cdc.health_gap_recent",
 							"Time for which cdc.health() warns of a gap that is closed.",
-							"0: not at all.",
-							&guc_health_gap_recent_s, 7 * 24 * 60 * 60, 0, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
+							"0: not at all.", &guc_health_gap_recent_s, 7 * 24 * 60 * 60, 0,
+							INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("cdc.health_lag_bytes_critical",
 							"Amount of WAL not captured yet that cdc.health() calls critical.",
-							"0: never.",
-							&guc_health_lag_bytes_critical_mb, 10 * 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
+							"0: never.", &guc_health_lag_bytes_critical_mb, 10 * 1024, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("cdc.health_lag_bytes_warning",
 							"Amount of WAL not captured yet of which cdc.health() warns.",
-							"0: never.",
-							&guc_health_lag_bytes_warning_mb, 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
+							"0: never.", &guc_health_lag_bytes_warning_mb, 1024, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("cdc.health_lag_critical",
-							"Delay of capture that cdc.health() calls critical.",
-							"0: never.",
-							&guc_health_lag_critical_s, 10 * 60, 0, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
+							"Delay of capture that cdc.health() calls critical.", "0: never.",
+							&guc_health_lag_critical_s, 10 * 60, 0, INT_MAX / 1000, PGC_SIGHUP,
+							GUC_UNIT_S, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("cdc.health_lag_warning",
-							"Delay of capture of which cdc.health() warns.",
-							"0: never.",
-							&guc_health_lag_warning_s, 60, 0, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
+							"Delay of capture of which cdc.health() warns.", "0: never.",
+							&guc_health_lag_warning_s, 60, 0, INT_MAX / 1000, PGC_SIGHUP,
+							GUC_UNIT_S, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("cdc.health_log_repeat",
 							"Time after which what is still critical goes to the server log again.",
-							"0: it is logged once.",
-							&guc_health_log_repeat_s, 60 * 60, 0, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
-	DefineCustomIntVariable("cdc.health_warning_percent",
-							"Share of a limit (WAL kept, disk, transaction ids) of which cdc.health() warns.",
-							"In percent. 0: never.",
-							&guc_health_warning_percent, 50, 0, 100, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+							"0: it is logged once.", &guc_health_log_repeat_s, 60 * 60, 0,
+							INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable(
+		"cdc.health_warning_percent",
+		"Share of a limit (WAL kept, disk, transaction ids) of which cdc.health() warns.",
+		"In percent. 0: never.", &guc_health_warning_percent, 50, 0, 100, PGC_SIGHUP, 0, nullptr,
+		nullptr, nullptr);
 	DefineCustomIntVariable(
 		"cdc.cleanup_lock_timeout", "Time that cleanup waits for one lock.",
 		"Others may have to wait behind it for as long. A step that does not get its lock is tried again.",

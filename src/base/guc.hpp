@@ -9,8 +9,8 @@
 namespace cdc
 {
 
-extern int guc_capture_queue_size_kb;	 /* cdc.capture_queue_size */
-extern int guc_cleanup_lock_timeout_ms;   /* cdc.cleanup_lock_timeout */
+extern int guc_capture_queue_size_kb;		 /* cdc.capture_queue_size */
+extern int guc_cleanup_lock_timeout_ms;		 /* cdc.cleanup_lock_timeout */
 extern int guc_health_check_interval_s;		 /* cdc.health_check_interval */
 extern int guc_health_cleanup_critical_s;	 /* cdc.health_cleanup_critical */
 extern int guc_health_cleanup_warning_s;	 /* cdc.health_cleanup_warning */
@@ -22,8 +22,8 @@ extern int guc_health_lag_critical_s;		 /* cdc.health_lag_critical */
 extern int guc_health_lag_warning_s;		 /* cdc.health_lag_warning */
 extern int guc_health_log_repeat_s;			 /* cdc.health_log_repeat */
 extern int guc_health_warning_percent;		 /* cdc.health_warning_percent */
-extern int guc_idle_mapping_interval_ms; /* cdc.idle_mapping_interval */
-extern int guc_partition_wal_size_mb;	 /* cdc.partition_wal_size */
+extern int guc_idle_mapping_interval_ms;	 /* cdc.idle_mapping_interval */
+extern int guc_partition_wal_size_mb;		 /* cdc.partition_wal_size */
 
 /* Defines the settings and reserves the prefix. */
 void guc_init();

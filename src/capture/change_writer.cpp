@@ -60,7 +60,7 @@ struct Instance
 	Oid change_table;
 	bool discarded;	 /* today's catalog does not have it any more */
 	char what[128];	 /* for messages */
-	LeafRange range;	 /* of the leaf in use */
+	LeafRange range; /* of the leaf in use */
 	BlockNumber summarized;
 	TableAppend *append; /* open in the current batch, or NULL */
 
@@ -493,7 +493,8 @@ check_columns(ChangeWriter *writer, Layout *layout)
 		if (!type_change_map(type_change_request(writer, layout),
 							 RelationGetDescr(instance->append->relation), places))
 			in_context(writer->memory, [&] {
-				Size size = sizeof(AttrNumber) * (layout->ncolumns + catalog::kChangeMetadataColumns);
+				Size size =
+					sizeof(AttrNumber) * (layout->ncolumns + catalog::kChangeMetadataColumns);
 				layout->places = static_cast<AttrNumber *>(palloc(size));
 				memcpy(layout->places, places, size);
 				layout->descriptor = row_descriptor(layout);
@@ -739,8 +740,8 @@ record_unseen_changes(ChangeWriter *writer, const CommitItem *item)
 		}
 		if (!seen)
 			ddl_record_unseen(instance->instance_id, instance->change_table,
-							  instance->unseen_source, instance->unseen_change,
-							  item->commit_lsn, item->commit_time);
+							  instance->unseen_source, instance->unseen_change, item->commit_lsn,
+							  item->commit_time);
 		instance->unseen_change = nullptr;
 	}
 }

@@ -21,6 +21,7 @@
 #include "jobs/cleanup_control.hpp"
 #include "jobs/job_catalog.hpp"
 #include "jobs/schedule.hpp"
+#include "monitor/error_log.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -41,6 +42,7 @@ namespace
 
 constexpr int64 kFirstRetryUs = 1 * USECS_PER_MINUTE;
 constexpr int kLongestRetryShift = 6; /* about an hour */
+constexpr int kCleanupFailed = 22924;
 
 /* What the job row and the runs say. */
 struct Plan
@@ -58,8 +60,7 @@ retry_at(const CleanupRun &last)
 	if (last.status == RunStatus::Interrupted)
 		failures--;
 	return failures <= 0 ? last.ended_at
-						 : last.ended_at +
-							   (kFirstRetryUs << Min(failures - 1, kLongestRetryShift));
+						 : last.ended_at + (kFirstRetryUs << Min(failures - 1, kLongestRetryShift));
 }
 
 Plan
@@ -129,20 +130,30 @@ cdc_cleanup_worker_main(Datum argument)
 	if (work.task == CleanupTask::None)
 		proc_exit(0);
 
-	BackgroundWorkerInitializeConnectionByOid(database_oid, InvalidOid, BGWORKER_BYPASS_ALLOWCONN);
-	MemoryContextSwitchTo(
-		AllocSetContextCreate(TopMemoryContext, "cdc cleanup", ALLOCSET_DEFAULT_SIZES));
-	worker::settings_of_our_own();
-	worker::show_database_in_process_list();
-	/* The low-water mark is in the log before anything that it allows; nobody waits for the disk. */
-	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	if (work.task == CleanupTask::Table)
-	{
-		CleanupRun run = cleanup_run_table(entry, work.instance_id, work.threshold);
-		cleanup_finish_request(entry, run.message);
-		cleanup_look_at(entry, DT_NOEND);
-	}
-	else
-		look(entry, work.task);
+	end_process_on_error(
+		[&] {
+			BackgroundWorkerInitializeConnectionByOid(database_oid, InvalidOid,
+													  BGWORKER_BYPASS_ALLOWCONN);
+			MemoryContextSwitchTo(
+				AllocSetContextCreate(TopMemoryContext, "cdc cleanup", ALLOCSET_DEFAULT_SIZES));
+			worker::settings_of_our_own();
+			worker::show_database_in_process_list();
+			/* The low-water mark is in the log before anything that it allows; nobody waits for the disk. */
+			SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+			if (work.task == CleanupTask::Table)
+			{
+				CleanupRun run = cleanup_run_table(entry, work.instance_id, work.threshold);
+				cleanup_finish_request(entry, run.message);
+				cleanup_look_at(entry, DT_NOEND);
+			}
+			else
+				look(entry, work.task);
+		},
+		[&](const ErrorData &error) {
+			/* What a run does not catch itself: it could not even be begun or stored. */
+			monitor::error_log_note(entry, "cleanup", error, kCleanupFailed);
+			if (OidIsValid(MyDatabaseId))
+				monitor::error_log_store(entry);
+		});
 	proc_exit(0);
 }

@@ -40,8 +40,7 @@ copy_text(char *to, const char *from)
 int
 number_of(const ErrorData &error, int number)
 {
-	if (error.detail != nullptr &&
-		strncmp(error.detail, kNumberPrefix, strlen(kNumberPrefix)) == 0)
+	if (error.detail != nullptr && strncmp(error.detail, kNumberPrefix, strlen(kNumberPrefix)) == 0)
 		return atoi(error.detail + strlen(kNumberPrefix));
 	return number;
 }
@@ -57,8 +56,7 @@ struct Stored
 bool
 same_text(const Row<kErColumns> &row, AttrNumber attribute, const char *value)
 {
-	return !row.is_null(attribute) &&
-		   strcmp(TextDatumGetCString(row[attribute]), value) == 0;
+	return !row.is_null(attribute) && strcmp(TextDatumGetCString(row[attribute]), value) == 0;
 }
 
 bool
@@ -133,18 +131,19 @@ store(const PendingError &error)
 				  rows[i] = one;
 			  });
 	if (nrows > 0)
-		rows_scan("_errors", nullptr, {}, RowExclusiveLock, [&](Relation relation, HeapTuple tuple) {
-			if (!ItemPointerEquals(&tuple->t_self, &rows[nrows - 1].tid))
-				return;
-			Row<kErColumns> row = row_deform<kErColumns>(relation, tuple);
-			if (!repeats(row, error))
-				return;
-			folded = true;
-			fill_row(&row, error);
-			row.set(kErOccurrences, Int64GetDatum(DatumGetInt64(row[kErOccurrences]) + 1));
-			CatalogTupleUpdate(relation, &tuple->t_self,
-							   row_form(relation, row, tuple));
-		});
+		rows_scan("_errors", nullptr, {}, RowExclusiveLock,
+				  [&](Relation relation, HeapTuple tuple) {
+					  if (!ItemPointerEquals(&tuple->t_self, &rows[nrows - 1].tid))
+						  return;
+					  Row<kErColumns> row = row_deform<kErColumns>(relation, tuple);
+					  if (!repeats(row, error))
+						  return;
+					  folded = true;
+					  fill_row(&row, error);
+					  row.set(kErOccurrences,
+							  Int64GetDatum(DatumGetInt64(row[kErOccurrences]) + 1));
+					  CatalogTupleUpdate(relation, &tuple->t_self, row_form(relation, row, tuple));
+				  });
 	if (folded)
 		return;
 
@@ -236,8 +235,7 @@ error_log_store(const DatabaseEntry *entry)
 	with_lock(monitor_state()->lock, LW_SHARED, [&] {
 		for (int i = 0; i < kPendingErrors; i++)
 		{
-			const PendingError &one =
-				theirs->errors[(theirs->next_error + i) % kPendingErrors];
+			const PendingError &one = theirs->errors[(theirs->next_error + i) % kPendingErrors];
 			if (one.entry_time != 0 && !one.saved)
 				errors[nerrors++] = one;
 		}

@@ -70,8 +70,7 @@ add_item(HealthReport *report, const char *check)
 }
 
 template <size_t Size>
-void
-say(char (&to)[Size], const char *format, ...) pg_attribute_printf(2, 3);
+void say(char (&to)[Size], const char *format, ...) pg_attribute_printf(2, 3);
 
 template <size_t Size>
 void
@@ -494,9 +493,9 @@ capture_lag_seconds(DatabaseEntry *entry)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	uint64 captured = pg_atomic_read_u64(&entry->captured_lsn);
-	auto known = static_cast<TimestampTz>(
-		Max(pg_atomic_read_u64(&monitor_entry(entry)->caught_up_at),
-			pg_atomic_read_u64(&entry->last_commit_time)));
+	auto known =
+		static_cast<TimestampTz>(Max(pg_atomic_read_u64(&monitor_entry(entry)->caught_up_at),
+									 pg_atomic_read_u64(&entry->last_commit_time)));
 
 	if (captured != 0 && captured >= capture::wal_inserted_up_to())
 		return 0;
@@ -519,9 +518,8 @@ health_check(HealthReport *report, Oid database_oid, DatabaseEntry *entry, bool 
 	facts.shared = entry;
 	facts.wanted = wanted;
 	if (entry != nullptr)
-		with_lock(shmem_get()->lock, LW_SHARED, [&] {
-			memcpy(static_cast<void *>(&facts.entry), entry, sizeof(facts.entry));
-		});
+		with_lock(shmem_get()->lock, LW_SHARED,
+				  [&] { memcpy(static_cast<void *>(&facts.entry), entry, sizeof(facts.entry)); });
 	facts.slot = read_slot(database_oid);
 	facts.wal_end = capture::wal_inserted_up_to();
 

@@ -24,20 +24,21 @@ CDC_FUNCTION(cdc_instance_counters)
 	if (monitor_state() == nullptr)
 		return static_cast<Datum>(0);
 
-	rows_scan("change_tables", nullptr, {}, AccessShareLock, [&](Relation relation, HeapTuple tuple) {
-		int32 instance_id =
-			DatumGetInt32(row_deform<kCtColumns>(relation, tuple)[kCtInstanceId]);
-		InstanceCounts counts;
-		if (!instance_counters_read(instance_id, &counts))
-			return;
-		RowBuilder<6> row = {};
-		row.add(Int32GetDatum(instance_id));
-		row.add(Int64GetDatum(counts.inserts));
-		row.add(Int64GetDatum(counts.updates));
-		row.add(Int64GetDatum(counts.deletes));
-		row.add_lsn(counts.last_lsn);
-		row.add_time(counts.last_time);
-		tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
-	});
+	rows_scan("change_tables", nullptr, {}, AccessShareLock,
+			  [&](Relation relation, HeapTuple tuple) {
+				  int32 instance_id =
+					  DatumGetInt32(row_deform<kCtColumns>(relation, tuple)[kCtInstanceId]);
+				  InstanceCounts counts;
+				  if (!instance_counters_read(instance_id, &counts))
+					  return;
+				  RowBuilder<6> row = {};
+				  row.add(Int32GetDatum(instance_id));
+				  row.add(Int64GetDatum(counts.inserts));
+				  row.add(Int64GetDatum(counts.updates));
+				  row.add(Int64GetDatum(counts.deletes));
+				  row.add_lsn(counts.last_lsn);
+				  row.add_time(counts.last_time);
+				  tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
+			  });
 	return static_cast<Datum>(0);
 }

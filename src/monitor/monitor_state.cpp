@@ -68,7 +68,7 @@ monitor_state_create(int nentries, LWLock *lock)
 	control.keysize = sizeof(InstanceCounters::Key);
 	control.entrysize = sizeof(InstanceCounters);
 	counters_hash = ShmemInitHash("cdc instance counters", kInstanceCounters, kInstanceCounters,
-							 &control, HASH_ELEM | HASH_BLOBS);
+								  &control, HASH_ELEM | HASH_BLOBS);
 }
 
 MonitorState *

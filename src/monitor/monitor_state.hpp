@@ -95,7 +95,7 @@ struct MonitorEntry
 	/* --- protected by MonitorState::lock --- */
 	int32 last_session; /* id of the newest, 0: none */
 	ScanSession sessions[kScanSessions];
-	ScanSession total; /* row 0 */
+	ScanSession total;		/* row 0 */
 	uint64 counted_records; /* of records_read, those that are in a session */
 	int next_error;
 	PendingError errors[kPendingErrors];

@@ -69,10 +69,10 @@ struct CaptureWorker
 	int64 budget;			/* source transactions left in this group of scans */
 	char *chunk;			/* taken from the queue ... */
 	Size chunk_length;
-	Size chunk_offset; /* ... and done with up to here */
+	Size chunk_offset;		   /* ... and done with up to here */
 	TimestampTz window_closes; /* the job's active window; 0: it has none */
 	TimestampTz window_opens;  /* the next time after that */
-	ChangePlace place; /* where the last message came from */
+	ChangePlace place;		   /* where the last message came from */
 };
 
 /* The one of this process, once there is one. */

@@ -358,8 +358,8 @@ registry_release_unused(DatabaseEntry *entry)
 {
 	locked([&] {
 		if (!registry_is_running(*entry) && !jobs::cleanup_is_busy(*entry) &&
-			entry->mode == WorkerMode::Stopped && !is_request_pending(*entry) && entry->hold_pid == 0 &&
-			entry->assigned_at + kKeepUnusedUs < GetCurrentTimestamp())
+			entry->mode == WorkerMode::Stopped && !is_request_pending(*entry) &&
+			entry->hold_pid == 0 && entry->assigned_at + kKeepUnusedUs < GetCurrentTimestamp())
 			entry->database_oid = InvalidOid;
 	});
 }
