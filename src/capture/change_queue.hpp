@@ -88,6 +88,7 @@ struct LayoutItem
 	Oid change_table;
 	Oid source;
 	int32 ncolumns;
+	bool is_sound; /* the source logs what the instance was promised */
 };
 
 struct RowItem

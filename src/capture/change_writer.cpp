@@ -14,6 +14,7 @@
 #include "base/scope.hpp"
 #include "capture/change_writer.hpp"
 #include "capture/ddl_apply.hpp"
+#include "capture/instance_gaps.hpp"
 #include "capture/pending_drops.hpp"
 #include "capture/table_append.hpp"
 #include "capture/type_change.hpp"
@@ -61,6 +62,7 @@ struct Instance
 	bool discarded;	 /* today's catalog does not have it any more */
 	char what[128];	 /* for messages */
 	LeafRange range; /* of the leaf in use */
+	InstanceGap gap;
 	BlockNumber summarized;
 	TableAppend *append; /* open in the current batch, or NULL */
 
@@ -78,8 +80,9 @@ struct Instance
 struct Layout
 {
 	Instance *instance;
-	Oid source;
-	Oid leaf; /* that has been checked to have a place for the columns; InvalidOid: none yet */
+	Oid source;	   /* table or partition that the rows are of */
+	bool is_sound; /* it logs what the instance was promised */
+	Oid leaf;	   /* that has been checked to have a place for the columns; InvalidOid: none yet */
 	int ncolumns;
 	LayoutColumn *columns;
 
@@ -129,6 +132,7 @@ struct ChangeWriter
 	bool is_visible; /* the source transaction, to us: known, not guessed */
 	List *events;	 /* Event *, of the current source transaction, in batch_context */
 	PendingDrops drops;
+	bool gap_ends;	  /* an instance's gap may be over with the current source transaction */
 	bool starts_wait; /* low ends may wait for a row of change_tables that somebody holds */
 
 	PositionItem position; /* the newest, if position.end_lsn is valid */
@@ -371,6 +375,7 @@ find_instance(ChangeWriter *writer, int32 instance_id, Oid change_table)
 		instance->change_table = change_table;
 		instance->summarized = InvalidBlockNumber;
 		instance->discarded = name == nullptr;
+		instance_gap_load(&instance->gap, change_table);
 		snprintf(instance->what, sizeof(instance->what), "capture instance \"%s\"",
 				 name != nullptr ? name : "");
 		writer->instances = lappend(writer->instances, instance);
@@ -565,6 +570,7 @@ take_layout(ChangeWriter *writer, const LayoutItem *item)
 
 	layout->instance = find_instance(writer, item->instance_id, item->change_table);
 	layout->source = item->source;
+	layout->is_sound = item->is_sound;
 	layout->leaf = InvalidOid;
 	layout->places = nullptr;
 	layout->descriptor = nullptr;
@@ -638,15 +644,17 @@ take_row(ChangeWriter *writer, RowItem *item)
 		return;
 	writer->row = row;
 	if (unlikely(item->header.flags & kRowBeforeImageMissing))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("before image of a change is missing for %s", instance->what),
-			 errdetail("At %X/%X the source table's replica identity was weaker than the instance "
-					   "was promised, so the log does not hold the old row.",
-					   CDC_LSN_FORMAT_ARGS(writer->commit_lsn)),
-			 errhint("Disable this capture instance with cdc.sp_cdc_disable_table and enable the "
-					 "table again: that sets the replica identity.")));
+	{
+		/* Half a change is none: who reads here is told of the gap. */
+		instance_gap_begin(&instance->gap, GapCause::Identity, instance->change_table,
+						   instance->what, layout->source, writer->commit_lsn);
+		return;
+	}
+	if (unlikely(instance->gap.cause != GapCause::None) && layout->is_sound)
+	{
+		instance_gap_complete_row(&instance->gap, layout->source);
+		writer->gap_ends = true;
+	}
 	open_instance(writer, instance);
 	if (unlikely(instance->discarded))
 		return;
@@ -746,6 +754,53 @@ record_unseen_changes(ChangeWriter *writer, const CommitItem *item)
 	}
 }
 
+/*
+ * Events of the decoder about what a source logs. A weak identity alone is no gap: the first change without
+ * its old row is.
+ */
+bool
+take_source_state(ChangeWriter *writer, const Event *event)
+{
+	auto kind = static_cast<catalog::QueueKind>(event->kind);
+	bool is_sound = kind == catalog::QueueKind::Sound;
+	bool is_unlogged = kind == catalog::QueueKind::Unlogged;
+
+	if (!is_sound && !is_unlogged && kind != catalog::QueueKind::WeakIdentity)
+		return false;
+	Instance *instance = find_instance(writer, event->instance_id, event->change_table);
+	if (instance->discarded)
+		return true;
+	if (is_unlogged)
+		instance_gap_begin(&instance->gap, GapCause::Unlogged, instance->change_table,
+						   instance->what, event->source, writer->commit_lsn);
+	else if (is_sound && instance->gap.cause != GapCause::None)
+	{
+		instance_gap_source_sound(&instance->gap, event->source, writer->commit_lsn);
+		writer->gap_ends = true;
+	}
+	return true;
+}
+
+/* Ends gaps whose cause is gone. Returns whether there was one: its end must be readable. */
+bool
+end_gaps(ChangeWriter *writer)
+{
+	bool ended = false;
+	ListCell *cell;
+
+	if (!writer->gap_ends)
+		return false;
+	writer->gap_ends = false;
+	foreach (cell, writer->instances)
+	{
+		Instance *instance = static_cast<Instance *>(lfirst(cell));
+		if (instance_gap_commit(&instance->gap, instance->change_table, instance->what,
+								writer->commit_lsn))
+			ended = true;
+	}
+	return ended;
+}
+
 void
 take_commit(ChangeWriter *writer, const CommitItem *item)
 {
@@ -763,6 +818,13 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 	foreach (cell, writer->events)
 	{
 		Event *event = static_cast<Event *>(lfirst(cell));
+		if (take_source_state(writer, event))
+		{
+			/* A gap's start is read up to just before it. */
+			wants_mapping =
+				wants_mapping || event->kind == static_cast<char>(catalog::QueueKind::Unlogged);
+			continue;
+		}
 		if (!(event->kind == static_cast<char>(catalog::QueueKind::EnableTable) ||
 			  event->kind == static_cast<char>(catalog::QueueKind::DisableTable)))
 			writer->counts.schema_changes++;
@@ -787,6 +849,8 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 	record_unseen_changes(writer, item);
 	list_free(writer->events);
 	writer->events = NIL;
+	if (end_gaps(writer))
+		wants_mapping = true;
 
 	if (empties_mapping)
 	{

@@ -5,6 +5,7 @@
 #include "cdc.hpp"
 
 #include "capture/ddl_apply.hpp"
+#include "capture/instance_gaps.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/change_table.hpp"
 #include "catalog/instance_remove.hpp"
@@ -58,6 +59,19 @@ note_source_drop(int32 instance_id, XLogRecPtr commit_lsn)
 	return !instance->kept_after_drop;
 }
 
+/* A TRUNCATE that is refused but came through, from a subscription, say. Returns whether it is a gap. */
+bool
+note_truncate(const Event *event, XLogRecPtr commit_lsn)
+{
+	CaptureInstance *instance = capture_instance_by_id(event->instance_id, true);
+	if (instance == nullptr || instance->truncate_recorded)
+		return false;
+	instance_gap_truncated(event->change_table,
+						   psprintf("capture instance \"%s\"", NameStr(instance->name)),
+						   event->source, commit_lsn);
+	return true;
+}
+
 /* Rows that were written while the instance was being disabled. */
 void
 remove_history(Oid change_table)
@@ -100,6 +114,13 @@ ddl_event_apply(const Event *event, XLogRecPtr commit_lsn, TimestampTz commit_ti
 			effect.last_instance_gone = !ddl_any_instance();
 			return effect;
 		case QueueKind::Truncate:
+			record_history(event, commit_lsn, commit_time, false);
+			effect.wants_mapping = note_truncate(event, commit_lsn);
+			return effect;
+		case QueueKind::Sound:
+		case QueueKind::WeakIdentity:
+		case QueueKind::Unlogged:
+			return effect; /* the writer's own business */
 		case QueueKind::Command:
 			record_history(event, commit_lsn, commit_time, false);
 			return effect;

@@ -12,6 +12,7 @@
 #include "cdc.hpp"
 
 #include "capture/row_image.hpp"
+#include "capture/source_watch.hpp"
 #include "capture/update_mask.hpp"
 
 extern "C" {
@@ -102,6 +103,7 @@ announce(QueueSender *sender, Relation relation, Target *target, uint16 flags)
 	item->change_table = target->change_table;
 	item->source = RelationGetRelid(relation);
 	item->ncolumns = target->ncolumns;
+	item->is_sound = source_flaw(relation, *target) == SourceFlaw::None;
 	LayoutColumn *columns = reinterpret_cast<LayoutColumn *>(item + 1);
 	for (int i = 0; i < target->ncolumns; i++)
 	{

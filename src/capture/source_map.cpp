@@ -6,6 +6,7 @@
 
 #include "base/scope.hpp"
 #include "capture/source_map.hpp"
+#include "capture/source_watch.hpp"
 #include "capture/update_mask.hpp"
 
 extern "C" {
@@ -39,6 +40,7 @@ invalidate_source(Datum, Oid relid)
 {
 	if (sources == nullptr)
 		return;
+	source_watch_note(relid);
 	if (OidIsValid(relid))
 	{
 		Source *source = static_cast<Source *>(hash_search(sources, &relid, HASH_FIND, nullptr));
@@ -211,6 +213,7 @@ add_targets(Source *source, Relation relation, Oid source_oid, Oid schema)
 					 if (nfound == kMaxTargets)
 						 elog(ERROR, "more than %d capture instances for one table", kMaxTargets);
 					 Target &target = found[nfound++];
+					 target.root = source_oid;
 					 target.instance_id =
 						 catalog_value<int32>(tuple, descriptor, catalog::kCtInstanceId);
 					 target.change_table =
@@ -334,6 +337,19 @@ source_map_trim()
 		(void)hash_search(sources, &source->relid, HASH_REMOVE, nullptr);
 	}
 	trim_at = hash_get_num_entries(sources) + kUntrackedKept;
+}
+
+List *
+source_map_tracked()
+{
+	List *relations = NIL;
+	HASH_SEQ_STATUS scan;
+
+	hash_seq_init(&scan, sources);
+	while (Source *source = static_cast<Source *>(hash_seq_search(&scan)))
+		if (source->kind == SourceKind::Tracked)
+			relations = lappend_oid(relations, source->relid);
+	return relations;
 }
 
 Source *

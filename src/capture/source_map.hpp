@@ -24,6 +24,7 @@ struct Target
 	uint32 layout; /* 0: not announced to the writer yet */
 	int32 instance_id;
 	Oid change_table;
+	Oid root;			/* the source table: the relation itself or an ancestor */
 	int ncolumns;		/* captured columns */
 	int natts;			/* columns of a change row */
 	AttrNumber *source; /* per captured column: attribute of the decoded relation; 0: none, NULL */
@@ -65,6 +66,9 @@ uint32 source_map_new_layout();
  * must not be in use.
  */
 void source_map_trim();
+
+/* Captured relations that the map knows (List of Oid), in the current context. */
+List *source_map_tracked();
 
 /* The entry of a relation; owned by the map, valid until the next call. Needs a callback's transaction. */
 Source *source_map_lookup(Relation relation);

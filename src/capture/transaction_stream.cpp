@@ -8,6 +8,7 @@
 #include "base/scope.hpp"
 #include "capture/row_image.hpp"
 #include "capture/source_map.hpp"
+#include "capture/source_watch.hpp"
 #include "capture/transaction_stream.hpp"
 
 extern "C" {
@@ -43,7 +44,7 @@ struct Stream
 	int32 command_id;	   /* of the last captured change */
 	XLogRecPtr record_lsn; /* WAL record of the last change ... */
 	uint32 record_index;   /* ... and its place among that record's changes */
-	List *altered; /* Oid of relations that txn had DDL on */
+	List *altered;		   /* Oid of relations that txn had DDL on */
 	uint64 transactions;
 	uint64 ncommits;
 	RecentCommit commits[kRecentCommits];
@@ -125,10 +126,8 @@ send_event(Relation relation, ReorderBufferChange *change)
 	if (kind == catalog::QueueKind::Command || kind == catalog::QueueKind::AlterType)
 		in_context(stream->memory,
 				   [&] { stream->altered = list_append_unique_oid(stream->altered, source); });
-	send_event_item(static_cast<char>(kind),
-					DatumGetInt32(values[catalog::kDqInstanceId - 1]),
-					DatumGetObjectId(values[catalog::kDqObjectId - 1]),
-					source,
+	send_event_item(static_cast<char>(kind), DatumGetInt32(values[catalog::kDqInstanceId - 1]),
+					DatumGetObjectId(values[catalog::kDqObjectId - 1]), source,
 					command != nullptr ? VARDATA_ANY(command) : nullptr, command_length);
 }
 
@@ -150,6 +149,27 @@ announce_altered()
 						   kLayoutAfterCommand);
 		RelationClose(relation);
 	}
+}
+
+/* A table whose catalog entry this transaction has changed, whatever event triggers say. */
+void
+send_source_state(const Target &target, Relation relation, SourceFlaw flaw)
+{
+	catalog::QueueKind kind = catalog::QueueKind::Sound;
+
+	switch (flaw)
+	{
+		case SourceFlaw::None:
+			break;
+		case SourceFlaw::Identity:
+			kind = catalog::QueueKind::WeakIdentity;
+			break;
+		case SourceFlaw::Unlogged:
+			kind = catalog::QueueKind::Unlogged;
+			break;
+	}
+	send_event_item(static_cast<char>(kind), target.instance_id, target.change_table,
+					RelationGetRelid(relation), nullptr, 0);
 }
 
 } // namespace
@@ -197,6 +217,7 @@ void
 transaction_stream_begin(ReorderBufferTXN *txn)
 {
 	source_map_trim();
+	source_watch_reset();
 	stream->txn = txn;
 	stream->begun = false;
 	list_free(stream->altered);
@@ -279,6 +300,11 @@ transaction_stream_truncate(Relation relation)
 void
 transaction_stream_commit(ReorderBufferTXN *txn)
 {
+	if (unlikely(source_watch_pending()))
+	{
+		in_context(stream->change_context, [&] { source_watch_check(send_source_state); });
+		MemoryContextReset(stream->change_context);
+	}
 	if (stream->begun)
 	{
 		announce_altered();

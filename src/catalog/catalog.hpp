@@ -189,6 +189,9 @@ enum class QueueKind : char
 	EnableTable = 'E',	/* instance created: the writer sets start_lsn at this commit */
 	DisableTable = 'D', /* instance deleted: the writer drops the change table at this commit */
 	Truncate = 'T',		/* made by the decoder from a TRUNCATE in the WAL, never a queue row */
+	Sound = 'S',		/* made by the decoder: the source logs what was promised */
+	WeakIdentity = 'W', /* made by the decoder: its replica identity is weaker than promised */
+	Unlogged = 'L',		/* made by the decoder: it is unlogged */
 	Command = 'C',		/* DDL on the source: a row of ddl_history */
 	AlterType = 'U',	/* the same, and the type of a captured column changed */
 	DropSource = 'X',	/* the source was dropped: the last event of the instance from it */

@@ -1,0 +1,147 @@
+/*
+ * instance_gaps.cpp
+ *	  Opens and ends the gaps of single capture instances.
+ */
+#include "cdc.hpp"
+
+#include "capture/instance_gaps.hpp"
+#include "catalog/gaps.hpp"
+
+namespace cdc::capture
+{
+
+namespace
+{
+
+constexpr const char *kIdentityReason = "the replica identity is weaker than capture needs";
+constexpr const char *kUnloggedReason = "the table is unlogged";
+constexpr const char *kTruncateReason = "the table was truncated although that is refused";
+
+/* As it is called today: the gap is for people. */
+const char *
+table_name(Oid relation)
+{
+	char *name = get_rel_name(relation);
+
+	if (name == nullptr)
+		return psprintf("with oid %u", relation);
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), name);
+}
+
+} // namespace
+
+void
+instance_gap_load(InstanceGap *gap, Oid change_table)
+{
+	std::optional<catalog::Gap> open = catalog::gap_open(change_table);
+
+	*gap = {};
+	if (!open)
+		return;
+	if (strcmp(open->reason, kIdentityReason) == 0)
+		gap->cause = GapCause::Identity;
+	else if (strcmp(open->reason, kUnloggedReason) == 0)
+		gap->cause = GapCause::Unlogged;
+	else
+		gap->cause = GapCause::Other;
+}
+
+void
+instance_gap_begin(InstanceGap *gap, GapCause cause, Oid change_table, const char *what,
+				   Oid relation, XLogRecPtr commit_lsn)
+{
+	gap->flawed = commit_lsn;
+	gap->is_over = false;
+	if (gap->cause == GapCause::Identity && cause == GapCause::Unlogged)
+	{
+		/* No row can prove that a table is logged again: a gap of its own, which touches this one. */
+		catalog::gap_close(change_table, commit_lsn + 1);
+		gap->cause = GapCause::None;
+	}
+	if (gap->cause != GapCause::None)
+	{
+		if (gap->cause == cause)
+			gap->relation = relation;
+		return;
+	}
+	gap->cause = cause;
+	gap->relation = relation;
+
+	const char *table = table_name(relation);
+	const char *command =
+		psprintf("ALTER TABLE %s %s", table,
+				 cause == GapCause::Unlogged ? "SET LOGGED" : "REPLICA IDENTITY FULL");
+	catalog::Gap row = {};
+	row.change_table = change_table;
+	row.start = commit_lsn;
+	row.reason = cause == GapCause::Unlogged ? kUnloggedReason : kIdentityReason;
+	row.detail =
+		cause == GapCause::Unlogged
+			? psprintf("Changes of table %s are not in the log until %s.", table, command)
+			: psprintf("Updates and deletes of table %s are logged without the old row until %s.",
+					   table, command);
+	catalog::gap_record(row);
+	ereport(LOG, (errmsg("changes of %s are lost from %X/%X on: %s", what,
+						 CDC_LSN_FORMAT_ARGS(commit_lsn), row.reason),
+				  errdetail_internal("%s", row.detail),
+				  errhint("%s; then let consumers load the table again.", command)));
+}
+
+void
+instance_gap_complete_row(InstanceGap *gap, Oid relation)
+{
+	if (gap->cause == GapCause::Identity &&
+		(!OidIsValid(gap->relation) || gap->relation == relation))
+		gap->is_over = true;
+}
+
+void
+instance_gap_source_sound(InstanceGap *gap, Oid relation, XLogRecPtr commit_lsn)
+{
+	if (gap->cause == GapCause::Unlogged ||
+		(gap->cause == GapCause::Identity &&
+		 (!OidIsValid(gap->relation) || gap->relation == relation)))
+	{
+		/* The transaction may have changed rows before it repaired the table. */
+		gap->flawed = commit_lsn;
+		gap->is_over = true;
+	}
+}
+
+bool
+instance_gap_commit(InstanceGap *gap, Oid change_table, const char *what, XLogRecPtr commit_lsn)
+{
+	if (!gap->is_over)
+		return false;
+
+	/* No other transaction commits at the next byte, so that is an end as good as the next commit. */
+	XLogRecPtr end = gap->flawed == commit_lsn ? commit_lsn + 1 : commit_lsn;
+	catalog::gap_close(change_table, end);
+	ereport(LOG, (errmsg("changes of %s are complete again from %X/%X on", what,
+						 CDC_LSN_FORMAT_ARGS(end)),
+				  errhint("Let consumers load the table again.")));
+	*gap = {};
+	return true;
+}
+
+void
+instance_gap_truncated(Oid change_table, const char *what, Oid relation, XLogRecPtr commit_lsn)
+{
+	catalog::Gap row = {};
+
+	row.change_table = change_table;
+	row.start = commit_lsn;
+	row.end = commit_lsn + 1;
+	row.reason = kTruncateReason;
+	row.detail =
+		psprintf("The rows that table %s had are gone without change rows.", table_name(relation));
+	if (!catalog::gap_record(row))
+		return; /* within an open gap */
+	ereport(LOG, (errmsg("changes of %s are missing at %X/%X: %s", what,
+						 CDC_LSN_FORMAT_ARGS(commit_lsn), kTruncateReason),
+				  errdetail_internal("%s", row.detail),
+				  errhint("Let consumers load the table again. To allow TRUNCATE, enable the table "
+						  "with truncate_action => 'record'.")));
+}
+
+} // namespace cdc::capture
