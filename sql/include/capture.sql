@@ -155,15 +155,15 @@ CREATE FUNCTION poll_until(condition text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	reached boolean;
 BEGIN
-	FOR i IN 1 .. 1000 LOOP
+	WHILE clock_timestamp() < now() + interval '10s' LOOP
 		EXECUTE 'SELECT ' || condition INTO reached;
 		IF reached THEN
 			RETURN;
 		END IF;
-		-- a wait of 10 ms: nobody ever gets there
+		-- a wait of 10 ms: nobody ever gets there; no wait while capture is stopped
 		BEGIN
 			CALL cdc.wait_for_capture('FFFFFFFF/FFFFFFFF', '10ms');
-		EXCEPTION WHEN SQLSTATE 'SC006' THEN
+		EXCEPTION WHEN SQLSTATE 'SC006' OR object_not_in_prerequisite_state THEN
 			NULL;
 		END;
 	END LOOP;
