@@ -27,7 +27,7 @@ BEGIN
 	COMMIT;
 	PERFORM src.poll_until(format('EXISTS (SELECT FROM cdc.cleanup_runs WHERE run_id > %s AND ended_at IS NOT NULL)', former));
 	SELECT * INTO run FROM cdc.cleanup_runs ORDER BY run_id DESC LIMIT 1;
-	RAISE NOTICE '% %', run.status, concat_ws(', ', 'leaves: ' || (run.leaves_dropped > 0)::text, 'mapping: ' || (run.mapping_rows_deleted > 0)::text, run.message);
+	RAISE NOTICE '% %', run.status, concat_ws(', ', 'mapping: ' || (run.mapping_rows_deleted > 0)::text, run.message);
 END $$;
 CALL run_cleanup();
 

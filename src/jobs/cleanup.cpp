@@ -418,6 +418,9 @@ end(Cleanup *cleanup)
 		cleanup->run.status = RunStatus::Stopped;
 	else if (cleanup->run.status == RunStatus::Running)
 		cleanup->run.status = RunStatus::Succeeded;
+	/* Before it can be seen that it has ended: who sees it may ask for the next one. */
+	if (cleanup->run.is_job)
+		cleanup_note_end(cleanup->entry);
 	in_transaction([&] { cleanup_run_store(cleanup->run); });
 	if (cleanup->run.message != nullptr)
 		monitor::error_log_store(cleanup->entry);

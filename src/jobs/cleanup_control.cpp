@@ -316,6 +316,13 @@ cleanup_note_job(DatabaseEntry *entry)
 }
 
 void
+cleanup_note_end(DatabaseEntry *entry)
+{
+	locked([&] { entry->cleanup.running = CleanupTask::None; });
+	ConditionVariableBroadcast(&entry->progress_cv);
+}
+
+void
 cleanup_show(DatabaseEntry *entry, const char *doing, int64 leaves, int64 rows)
 {
 	locked([&] {
@@ -328,7 +335,11 @@ cleanup_show(DatabaseEntry *entry, const char *doing, int64 leaves, int64 rows)
 void
 cleanup_finish_request(DatabaseEntry *entry, const char *message)
 {
-	locked([&] { end_request(entry->cleanup, message); });
+	locked([&] {
+		end_request(entry->cleanup, message);
+		/* From here on another request may come in: it is not the one that this worker ends with. */
+		entry->cleanup.running = CleanupTask::None;
+	});
 	ConditionVariableBroadcast(&entry->progress_cv);
 }
 

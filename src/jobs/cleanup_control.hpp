@@ -73,6 +73,9 @@ CleanupWork cleanup_attach(DatabaseEntry *entry);
 /* Worker: the job was found due and runs from now on. */
 void cleanup_note_job(DatabaseEntry *entry);
 
+/* Worker: the run is over as far as others are concerned; the job may be asked for again. */
+void cleanup_note_end(DatabaseEntry *entry);
+
 /* Worker: what it does, shown by sp_cdc_help_jobs, and the counters of its run. */
 void cleanup_show(DatabaseEntry *entry, const char *doing, int64 leaves, int64 rows);
 
