@@ -2,7 +2,9 @@
 -- fail, and capture must go on as if nothing had happened: replay() and log_problems() at the end.
 \set SHOW_CONTEXT never
 SELECT current_database() AS db \gset
+\set ECHO none
 \i sql/include/capture.sql
+\set ECHO all
 SET client_min_messages = warning;
 DROP ROLE IF EXISTS regress_cdc_attacker, regress_cdc_owner, regress_cdc_gate, regress_cdc_maker;
 RESET client_min_messages;
