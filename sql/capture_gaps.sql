@@ -5,7 +5,7 @@
 \i :include
 \set ECHO all
 \set SHOW_CONTEXT never
-SET client_min_messages = error;
+SET client_min_messages = warning;
 
 CREATE TABLE t (id integer PRIMARY KEY, v text);
 CREATE TABLE o (id integer PRIMARY KEY, v text);
@@ -101,6 +101,12 @@ SELECT instance, open FROM gaps WHERE gap_id = 3;
 DELETE FROM p WHERE id IN (2, 102);
 CALL cdc.wait_for_capture();
 SELECT * FROM readable('src_p', 3);
+-- The warning, where it belongs: not for what is enough, not for the partitioned table itself, not for others' tables.
+ALTER TABLE t REPLICA IDENTITY USING INDEX t_pkey;
+ALTER TABLE t REPLICA IDENTITY FULL;
+ALTER TABLE p REPLICA IDENTITY NOTHING;
+CREATE TABLE n (id integer PRIMARY KEY);
+ALTER TABLE n REPLICA IDENTITY NOTHING;
 
 -- SET UNLOGGED that passes the event triggers, of the table and of a partition; with a restart of the worker between.
 SET client_min_messages = error;

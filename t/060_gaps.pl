@@ -144,6 +144,9 @@ refused($db, "SET ROLE somebody; $resume", '42501', '22902', 'nor for who has EX
 oracle_ok($node, $db, 'all that was in vain: capture goes on');
 
 # --- The slot is dropped by hand ------------------------------------------------------------------
+$node->safe_psql($db, 'CREATE TABLE dropped (id int PRIMARY KEY); CREATE TABLE dropped_kept (id int PRIMARY KEY)');
+enable_table($node, $db, 'dropped');
+enable_table($node, $db, 'dropped_kept', drop_action => q('keep'));
 captured($db);
 $node->safe_psql($db, 'CALL cdc.sp_cdc_stop_job()');
 $node->safe_psql($db, "SELECT pg_drop_replication_slot('$slot')");
@@ -157,6 +160,8 @@ enable_table($node, $db, 'fresh');
 $node->safe_psql($db, 'CREATE TABLE gone (id int PRIMARY KEY)');
 enable_table($node, $db, 'gone');
 $node->safe_psql($db, q(INSERT INTO fresh VALUES (1); CALL cdc.sp_cdc_disable_table('public', 'gone', 'all')));
+# Two were captured before and are dropped now; of one the changes are kept.
+$node->safe_psql($db, 'DROP TABLE dropped, dropped_kept');
 resumes($db, $resume, 'slot dropped');
 refused($db, q(SELECT * FROM cdc.fn_cdc_get_all_changes_public_fresh(cdc.fn_cdc_get_min_lsn('public_fresh'), cdc.fn_cdc_get_max_lsn(), 'all')),
 	'SC004', 'from_lsn', 'a table enabled in the gap says that its first changes are missing');
@@ -164,6 +169,9 @@ $node->safe_psql($db, 'INSERT INTO fresh VALUES (2)');
 wait_captured($node, $db);
 is($node->safe_psql($db, 'SELECT string_agg(c.id::text, $$,$$) FROM cdc.gaps, cdc.fn_cdc_get_all_changes_public_fresh(end_lsn, cdc.fn_cdc_get_max_lsn(), $$all$$) c'),
 	'2', 'and is captured from its end on');
+$node->poll_query_until($db, q(SELECT count(*) = 0 FROM cdc.change_tables WHERE capture_instance = 'public_dropped')) or die 'its instance stays';
+is($node->safe_psql($db, q(SELECT has_drop_pending FROM cdc.change_tables WHERE capture_instance = 'public_dropped_kept')), 't',
+	'tables dropped in the gap: the instance goes, or stays where that was asked for');
 $node->poll_query_until($db, q(SELECT count(*) = 0 FROM pg_class WHERE relname ~ '^_dropped_')) or die 'the change table stays';
 pass('the change table of one that was disabled in the gap is gone');
 refused($db, $resume, '55000', 'no gap', 'a second call finds no gap');
@@ -309,6 +317,19 @@ $node->stop;
 $node = $original;
 wait_captured($node, $db);
 is(stat_value($node, $db, 'state'), 'streaming', 'the original goes on');
+
+# --- DROP DATABASE of one that lost its slot, which nobody knows after a restart ------------------
+$node->safe_psql('copy', 'CALL cdc.sp_cdc_stop_job()');
+$node->safe_psql('copy', "SELECT pg_drop_replication_slot('cdc_' || oid) FROM pg_database WHERE datname = 'copy'");
+$node->restart;
+is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_replication_origin'), '2', 'two origins');
+$node->safe_psql('postgres', 'DROP DATABASE copy');
+is($node->safe_psql('postgres', 'SELECT roname FROM pg_replication_origin'), $slot, 'a dropped database leaves no origin behind');
+$node->safe_psql($db, 'CALL cdc.sp_cdc_stop_job()');
+$node->safe_psql($db, "SELECT pg_drop_replication_slot('$slot')");
+$node->restart;
+$node->safe_psql($db, 'DROP EXTENSION cdc CASCADE');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_replication_origin'), '0', 'nor does a dropped extension');
 
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|was terminated by signal/, 'no process crashed');
 $node->stop;

@@ -17,6 +17,7 @@
 #include "catalog/ddl_drop.hpp"
 #include "catalog/ddl_history.hpp"
 #include "catalog/ddl_partitions.hpp"
+#include "catalog/identity_guard.hpp"
 #include "catalog/instance_rows.hpp"
 #include "catalog/key_guard.hpp"
 
@@ -189,6 +190,8 @@ CDC_FUNCTION(cdc_on_ddl_command_end)
 				return;
 			if (ddl.removes)
 				partitions_removed(castNode(AlterTableStmt, parsetree));
+			if (IsA(parsetree, AlterTableStmt))
+				identity_guard_after_alter(castNode(AlterTableStmt, parsetree));
 			if (IsA(parsetree, AlterTableStmt))
 				broken = key_guard_after_alter(castNode(AlterTableStmt, parsetree), objects);
 			else if (IsA(parsetree, RenameStmt))

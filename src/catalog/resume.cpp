@@ -7,14 +7,16 @@
  *	  its position can end the gap and be the dummy mapping row's, below every commit to come.
  *
  *	  Events in the lost stretch never reach the writer. Change tables of instances disabled there are
- *	  dropped at its start anyway. An instance enabled there has no low end yet: it gets the gap's start,
+ *	  dropped at its start anyway, and instances whose source was dropped are marked for it. An instance enabled there has no low end yet: it gets the gap's start,
  *	  so that whoever has read its source table since then is told. One whose enabling commits behind the
  *	  new slot's start gets its own low end when the writer meets it.
  */
 #include "cdc.hpp"
 
+#include "catalog/capture_instance.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/database.hpp"
+#include "catalog/instance_remove.hpp"
 #include "catalog/instance_rows.hpp"
 #include "catalog/resume.hpp"
 
@@ -36,8 +38,7 @@ rows_update(const char *table, Change change)
 	rows_scan(table, nullptr, {}, RowExclusiveLock, [&](Relation relation, HeapTuple tuple) {
 		Row<Columns> row = row_deform<Columns>(relation, tuple);
 		change(row);
-		CatalogTupleUpdate(relation, &tuple->t_self,
-						   row_form(relation, row, tuple));
+		CatalogTupleUpdate(relation, &tuple->t_self, row_form(relation, row, tuple));
 	});
 	CommandCounterIncrement();
 }
@@ -90,6 +91,22 @@ start_instances(XLogRecPtr lsn)
 		(void)instance_start(lfirst_int(cell), lsn);
 }
 
+/* Sources that were dropped in the lost stretch: nothing of them will come any more. */
+void
+end_dropped_sources(XLogRecPtr lsn)
+{
+	ListCell *cell;
+
+	foreach (cell, capture_instances_all())
+	{
+		auto *instance = static_cast<CaptureInstance *>(lfirst(cell));
+		if (instance->has_drop_pending &&
+			!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(instance->source)) &&
+			XLogRecPtrIsInvalid(source_drop_lsn(instance->instance_id)))
+			source_drop_record(instance->instance_id, lsn);
+	}
+}
+
 } // namespace
 
 void
@@ -102,6 +119,7 @@ database_resume(const NameData &slot_name, XLogRecPtr record, XLogRecPtr start, 
 	gap_record(gap);
 	gap_close(InvalidOid, record);
 	start_instances(gap.start);
+	end_dropped_sources(record);
 
 	progress.captured_lsn = start;
 	progress.last_start_lsn = record;

@@ -100,16 +100,21 @@ utility_hook(PlannedStmt *statement, const char *query, bool read_only,
 	{
 		Oid database = get_database_oid(castNode(DropdbStmt, parse_tree)->dbname, true);
 		DatabaseEntry *entry = OidIsValid(database) ? registry_find(database) : nullptr;
-		if (entry != nullptr && database != MyDatabaseId &&
+		/* One that has lost its slot has no entry after a restart, but still its origin. */
+		NameData origin = slot_name_for(database);
+		bool was_captured =
+			entry != nullptr || (OidIsValid(database) && IsTransactionState() &&
+								 replorigin_by_name(NameStr(origin), true) != InvalidRepOriginId);
+		if (was_captured && database != MyDatabaseId &&
 			compat_database_ownercheck(database, GetUserId()))
 		{
 			with_workers_stopped(entry, [&] {
 				run(statement, query, read_only, context, parameters, environment, destination,
 					completion);
-				registry_stop(entry);
+				if (entry != nullptr)
+					registry_stop(entry);
 				/* Origins are shared by all databases: nobody else would drop this one. */
-				NameData name = slot_name_for(database);
-				replorigin_drop_by_name(NameStr(name), true, false);
+				replorigin_drop_by_name(NameStr(origin), true, false);
 			});
 			return;
 		}
