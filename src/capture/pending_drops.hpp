@@ -17,9 +17,9 @@ namespace cdc::capture
 struct PendingDrops
 {
 	MemoryContext memory;
-	List *tables;		  /* Oid: change tables */
-	List *instances;	  /* int: instances whose source was dropped */
-	List *reported;		  /* int: of these, whose failure is in the log */
+	List *tables;			/* Oid: change tables */
+	List *instances;		/* int: instances whose source was dropped */
+	List *reported;			/* int: of these, whose failure is in the log */
 	TimestampTz not_before; /* when instances are tried next */
 };
 

@@ -89,8 +89,8 @@ effects_of(Node *parse_tree)
 			/* ALTER INDEX renames tables, too. Which kind of relation it was is seen by its instances. */
 			effects.tells = stmt->renameType == OBJECT_TABLE || stmt->renameType == OBJECT_INDEX ||
 							stmt->renameType == OBJECT_COLUMN || stmt->renameType == OBJECT_SCHEMA;
-			effects.recurses =
-				stmt->renameType == OBJECT_COLUMN && stmt->relation != nullptr && stmt->relation->inh;
+			effects.recurses = stmt->renameType == OBJECT_COLUMN && stmt->relation != nullptr &&
+							   stmt->relation->inh;
 			break;
 		}
 		case T_AlterObjectSchemaStmt:
@@ -212,7 +212,8 @@ instances_where(Wanted wanted)
 
 	rows_scan("change_tables", nullptr, {}, AccessShareLock, [&](Relation table, HeapTuple tuple) {
 		auto row = row_deform<kCtColumns>(table, tuple);
-		if (!DatumGetBool(row[kCtHasDropPending]) && wanted(DatumGetObjectId(row[kCtSourceObjectId])))
+		if (!DatumGetBool(row[kCtHasDropPending]) &&
+			wanted(DatumGetObjectId(row[kCtSourceObjectId])))
 			ids = lappend_int(ids, DatumGetInt32(row[kCtInstanceId]));
 	});
 	foreach (cell, ids)
@@ -279,8 +280,8 @@ emit(List *affected)
 	foreach (cell, affected)
 	{
 		auto *one = static_cast<Affected *>(lfirst(cell));
-		ddl_history_emit(one->type_changed ? QueueKind::AlterType : QueueKind::Command, one->instance,
-						 text);
+		ddl_history_emit(one->type_changed ? QueueKind::AlterType : QueueKind::Command,
+						 one->instance, text);
 	}
 }
 
@@ -307,8 +308,9 @@ instances_of_table(Oid relation, bool recurses)
 	{
 		/* Captured tables that inherit from it, partitioned ones further down included. */
 		List *below = list_delete_oid(find_all_inheritors(relation, NoLock, nullptr), relation);
-		result = list_concat(
-			result, instances_where([&](Oid source) { return list_member_oid(below, source); }));
+		result = list_concat(result, instances_where([&](Oid source) {
+								 return list_member_oid(below, source);
+							 }));
 	}
 	return result;
 }

@@ -278,16 +278,15 @@ error_switch_forbidden(const CaptureInstance *instance, const char *action, int 
 	const char *schema = get_namespace_name(get_rel_namespace(instance->source));
 	const char *table = get_rel_name(instance->source);
 
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-		 errmsg("cannot %s a partition of captured table \"%s.%s\"", action, schema, table),
-		 errdetail("SQL Server error %d: capture instance \"%s\" was made with "
-				   "allow_partition_switch => false.",
-				   sql_server_error, NameStr(instance->name)),
-		 errhint("Disable the instance first: CALL cdc.sp_cdc_disable_table(%s, %s, %s);",
-				 quote_literal_cstr(schema), quote_literal_cstr(table),
-				 quote_literal_cstr(NameStr(instance->name)))));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot %s a partition of captured table \"%s.%s\"", action, schema, table),
+			 errdetail("SQL Server error %d: capture instance \"%s\" was made with "
+					   "allow_partition_switch => false.",
+					   sql_server_error, NameStr(instance->name)),
+			 errhint("Disable the instance first: CALL cdc.sp_cdc_disable_table(%s, %s, %s);",
+					 quote_literal_cstr(schema), quote_literal_cstr(table),
+					 quote_literal_cstr(NameStr(instance->name)))));
 	pg_unreachable();
 }
 
@@ -315,20 +314,19 @@ error_unlogged_partition(const UnloggedPartition &unlogged)
 	const char *captured_schema = get_namespace_name(get_rel_namespace(unlogged.captured));
 	const char *captured_name = get_rel_name(unlogged.captured);
 
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-		 errmsg("table \"%s.%s\" cannot become a partition of a captured table",
-				get_namespace_name(get_rel_namespace(unlogged.partition)),
-				get_rel_name(unlogged.partition)),
-		 errdetail("Table \"%s.%s\" is captured, and changes of %s are not in the write-ahead log.",
-				   captured_schema, captured_name,
-				   get_rel_relkind(unlogged.partition) == RELKIND_FOREIGN_TABLE
-					   ? "foreign tables"
-					   : "unlogged tables"),
-		 errhint("Use a logged table, or disable capture first: CALL "
-				 "cdc.sp_cdc_disable_table(%s, %s, 'all');",
-				 quote_literal_cstr(captured_schema), quote_literal_cstr(captured_name))));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s.%s\" cannot become a partition of a captured table",
+					get_namespace_name(get_rel_namespace(unlogged.partition)),
+					get_rel_name(unlogged.partition)),
+			 errdetail(
+				 "Table \"%s.%s\" is captured, and changes of %s are not in the write-ahead log.",
+				 captured_schema, captured_name,
+				 get_rel_relkind(unlogged.partition) == RELKIND_FOREIGN_TABLE ? "foreign tables"
+																			  : "unlogged tables"),
+			 errhint("Use a logged table, or disable capture first: CALL "
+					 "cdc.sp_cdc_disable_table(%s, %s, 'all');",
+					 quote_literal_cstr(captured_schema), quote_literal_cstr(captured_name))));
 	pg_unreachable();
 }
 

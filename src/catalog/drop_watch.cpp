@@ -13,8 +13,8 @@
 
 extern "C" {
 #include "access/xact.h"
-#include "catalog/index.h"
 #include "catalog/dependency.h"
+#include "catalog/index.h"
 #include "catalog/objectaccess.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
@@ -71,7 +71,8 @@ note_partition(Oid partition)
 	{
 		ListCell *instance_cell;
 		foreach (instance_cell, capture_instances_of_source(lfirst_oid(cell)))
-			ids = lappend_int(ids, static_cast<CaptureInstance *>(lfirst(instance_cell))->instance_id);
+			ids = lappend_int(ids,
+							  static_cast<CaptureInstance *>(lfirst(instance_cell))->instance_id);
 	}
 	if (ids == NIL)
 		return;

@@ -141,8 +141,8 @@ source_drops_to_remove()
 	ListCell *cell;
 
 	rows_scan("_source_drops", nullptr, {}, AccessShareLock, [&](Relation table, HeapTuple tuple) {
-		dropped = lappend_int(
-			dropped, DatumGetInt32(row_deform<kSdColumns>(table, tuple)[kSdInstanceId]));
+		dropped = lappend_int(dropped,
+							  DatumGetInt32(row_deform<kSdColumns>(table, tuple)[kSdInstanceId]));
 	});
 	foreach (cell, dropped)
 	{
@@ -183,12 +183,13 @@ instance_remove_dropped(int32 instance_id, bool in_writer, bool log_errors, Oid 
 				outcome = RemoveOutcome::Depended;
 				if (!log_errors)
 					return;
-				ereport(LOG, (errcode(error.sqlerrcode),
-							  errmsg("capture instance \"%s\" stays although its source table was "
-									 "dropped: %s",
-									 name, error.message),
-							  error.detail != nullptr ? errdetail_internal("%s", error.detail) : 0,
-							  errhint("Drop what depends on it; it is then removed within a minute.")));
+				ereport(LOG,
+						(errcode(error.sqlerrcode),
+						 errmsg("capture instance \"%s\" stays although its source table was "
+								"dropped: %s",
+								name, error.message),
+						 error.detail != nullptr ? errdetail_internal("%s", error.detail) : 0,
+						 errhint("Drop what depends on it; it is then removed within a minute.")));
 			});
 	});
 	return outcome;

@@ -56,8 +56,8 @@ key_guard_after_drop()
 		 * Not if the drop was rolled back, the instance was disabled, the whole table has gone, or the index
 		 * was only built anew under its name.
 		 */
-		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(dropped->index)) || instance == nullptr ||
-			instance->has_drop_pending ||
+		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(dropped->index)) ||
+			instance == nullptr || instance->has_drop_pending ||
 			!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(instance->source)) ||
 			has_index(instance->source, NameStr(instance->index_name)))
 			continue;
@@ -146,18 +146,17 @@ error_key_dropped(const CaptureInstance *instance, bool is_constraint)
 	const char *table = get_rel_name(instance->source);
 	const char *name = NameStr(instance->index_name);
 
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-		 is_constraint ? errmsg("cannot drop constraint \"%s\" of captured table \"%s.%s\"", name,
-								schema, table)
-					   : errmsg("cannot drop index \"%s\" of captured table \"%s.%s\"", name, schema,
-								table),
-		 errdetail("SQL Server error %d: it identifies the rows of capture instance \"%s\".",
-				   is_constraint ? 22979 : 22983, NameStr(instance->name)),
-		 errhint("Disable the instance first: CALL cdc.sp_cdc_disable_table(%s, %s, %s);",
-				 quote_literal_cstr(schema), quote_literal_cstr(table),
-				 quote_literal_cstr(NameStr(instance->name)))));
+	ereport(ERROR,
+			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+			 is_constraint ? errmsg("cannot drop constraint \"%s\" of captured table \"%s.%s\"",
+									name, schema, table)
+						   : errmsg("cannot drop index \"%s\" of captured table \"%s.%s\"", name,
+									schema, table),
+			 errdetail("SQL Server error %d: it identifies the rows of capture instance \"%s\".",
+					   is_constraint ? 22979 : 22983, NameStr(instance->name)),
+			 errhint("Disable the instance first: CALL cdc.sp_cdc_disable_table(%s, %s, %s);",
+					 quote_literal_cstr(schema), quote_literal_cstr(table),
+					 quote_literal_cstr(NameStr(instance->name)))));
 	pg_unreachable();
 }
 
@@ -167,17 +166,16 @@ error_key_nullable(const CaptureInstance *instance, const char *column)
 	const char *schema = get_namespace_name(get_rel_namespace(instance->source));
 	const char *table = get_rel_name(instance->source);
 
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-		 errmsg("column \"%s\" of captured table \"%s.%s\" must stay NOT NULL", column, schema,
-				table),
-		 errdetail("SQL Server error 22983: index \"%s\", which has it, identifies the rows of "
-				   "capture instance \"%s\".",
-				   NameStr(instance->index_name), NameStr(instance->name)),
-		 errhint("Disable the instance first: CALL cdc.sp_cdc_disable_table(%s, %s, %s);",
-				 quote_literal_cstr(schema), quote_literal_cstr(table),
-				 quote_literal_cstr(NameStr(instance->name)))));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("column \"%s\" of captured table \"%s.%s\" must stay NOT NULL", column, schema,
+					table),
+			 errdetail("SQL Server error 22983: index \"%s\", which has it, identifies the rows of "
+					   "capture instance \"%s\".",
+					   NameStr(instance->index_name), NameStr(instance->name)),
+			 errhint("Disable the instance first: CALL cdc.sp_cdc_disable_table(%s, %s, %s);",
+					 quote_literal_cstr(schema), quote_literal_cstr(table),
+					 quote_literal_cstr(NameStr(instance->name)))));
 	pg_unreachable();
 }
 

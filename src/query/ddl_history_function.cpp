@@ -40,7 +40,8 @@ history_of(Oid change_table)
 					   [&](Relation table, HeapTuple tuple) {
 						   using HistoryRow = catalog::Row<catalog::kDhColumns>;
 						   auto *row = static_cast<HistoryRow *>(palloc(sizeof(HistoryRow)));
-						   *row = catalog::row_deform<catalog::kDhColumns>(table, heap_copytuple(tuple));
+						   *row = catalog::row_deform<catalog::kDhColumns>(table,
+																		   heap_copytuple(tuple));
 						   rows = lappend(rows, row);
 					   });
 	list_sort(rows, compare_ddl_id);
