@@ -1,9 +1,11 @@
 -- What roles without rights try against the engine, and what names and code of users could do to it. Each attack must
 -- fail, and capture must go on as if nothing had happened: replay() and log_problems() at the end.
 \set SHOW_CONTEXT never
+\getenv srcdir PG_ABS_SRCDIR
+\set include :srcdir '/sql/include/capture.sql'
 SELECT current_database() AS db \gset
 \set ECHO none
-\i sql/include/capture.sql
+\i :include
 \set ECHO all
 SET client_min_messages = warning;
 DROP ROLE IF EXISTS regress_cdc_attacker, regress_cdc_owner, regress_cdc_gate, regress_cdc_maker;
