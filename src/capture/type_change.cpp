@@ -105,6 +105,7 @@ char *
 blockers(List *relations)
 {
 	StringInfoData pids;
+	List *found = NIL;
 	ListCell *cell;
 
 	initStringInfo(&pids);
@@ -117,8 +118,10 @@ blockers(List *relations)
 		for (int i = 0; i < count; i++)
 		{
 			PGPROC *process = CDC_VXID_PROCESS(holders[i]);
-			if (process != nullptr)
-				appendStringInfo(&pids, "%s%d", pids.len == 0 ? "" : ", ", process->pid);
+			if (process == nullptr || list_member_int(found, process->pid))
+				continue;
+			found = lappend_int(found, process->pid);
+			appendStringInfo(&pids, "%s%d", pids.len == 0 ? "" : ", ", process->pid);
 		}
 		pfree(holders);
 	}
@@ -149,9 +152,11 @@ void
 lock_change_table(const TypeChangeRequest &request, Oid root)
 {
 	bool reported = false;
+	CaptureState state = request.entry->state;
 
 	while (!try_lock(root))
 	{
+		worker::registry_set_state(request.entry, CaptureState::WaitingForLock);
 		if (!reported)
 		{
 			List *relations = lcons_oid(root, find_inheritance_children(root, NoLock));
@@ -179,6 +184,7 @@ lock_change_table(const TypeChangeRequest &request, Oid root)
 	}
 	if (reported)
 		pgstat_report_activity(STATE_RUNNING, nullptr);
+	worker::registry_set_state(request.entry, state);
 }
 
 /* Who was in the way when a type changed may be gone. */

@@ -223,6 +223,14 @@ check_worker(HealthReport *report, const Facts &facts)
 			}
 			say(item->action, "CALL cdc.sp_cdc_start_job();");
 			return;
+		case CaptureState::WaitingForLock:
+			item->status = HealthStatus::Warning;
+			say(item->detail,
+				"Process %d waits for a change table that others read, to change its columns.",
+				entry.writer_pid);
+			say(item->action, "SELECT query FROM pg_stat_activity WHERE pid = %d;",
+				entry.writer_pid);
+			return;
 		case CaptureState::OutsideWindow:
 			say(item->detail, "The job waits for its active window. WAL is kept until then.");
 			return;

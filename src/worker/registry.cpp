@@ -664,6 +664,8 @@ capture_state_name(CaptureState state)
 			return "failed";
 		case CaptureState::NeedsAction:
 			return "needs action";
+		case CaptureState::WaitingForLock:
+			return "waiting for lock";
 		case CaptureState::OutsideWindow:
 			return "outside window";
 	}
