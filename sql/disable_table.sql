@@ -147,7 +147,7 @@ SELECT * FROM left_over;
 BEGIN;
 CALL cdc.sp_cdc_enable_table('src', 't', NULL);
 CALL cdc.sp_cdc_disable_table('src', 't', 'src_t');
-CALL cdc.sp_cdc_enable_table('src', 'other', NULL, 'src_t');
+CALL cdc.sp_cdc_enable_table('src', 'other', NULL, 'src_t', drop_action => 'keep');
 COMMIT;
 SELECT capture_instance, source_object_id::regclass FROM cdc.change_tables;
 

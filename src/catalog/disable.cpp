@@ -123,7 +123,12 @@ remove_instances(List *instances)
 							AccessExclusiveLock);
 		instance_set_lock_to_remove();
 		foreach (cell, instances)
-			instance_remove(*static_cast<CaptureInstance *>(lfirst(cell)));
+		{
+			/* The writer may have been faster with an instance whose source was dropped. */
+			auto *instance = static_cast<CaptureInstance *>(lfirst(cell));
+			if (capture_instance_by_id(instance->instance_id, true) != nullptr)
+				instance_remove(*instance);
+		}
 		/* The worker keeps running without its job: it moves the slot on, and drops what is left. */
 		if (instance_set_is_empty())
 		{

@@ -61,7 +61,9 @@ remove_dropped(int32 instance_id, bool in_writer, Oid *change_table)
 		(void)set_config_option("lock_timeout", kShortLockTimeout, PGC_USERSET, PGC_S_SESSION,
 								GUC_ACTION_SAVE, true, 0, false);
 		instance_set_lock_to_remove();
-		instance_remove(*instance);
+		/* Somebody may have disabled it before we had the locks. */
+		if (capture_instance_by_id(instance_id, true) != nullptr)
+			instance_remove(*instance);
 		if (!instance_set_is_empty())
 			return;
 		/* The worker goes on without its job: it moves the slot on, and drops what is left. */
