@@ -80,13 +80,16 @@ sub _image
 # oracle_problems($node, $dbname, %options): a list of what is wrong, empty when nothing is.
 # Options: instances (default: oracle_instances), mapping (default cdc.lsn_time_mapping), baseline
 # ({instance => table with the rows the source had when it was enabled}), stamp (column name),
-# whole (default 1: all instances that ever captured still exist, so that command ids are dense).
+# whole (default 1: all instances that ever captured still exist, so that command ids are dense),
+# cleaned (default 0: nothing has been removed by cleanup, so that ordinals begin with 1; with 1 the baseline
+# is what the source had at the low-water mark).
 sub oracle_problems
 {
 	my ($node, $dbname, %options) = @_;
 	my @instances = @{ $options{instances} // [ oracle_instances($node, $dbname) ] };
 	my $mapping = $options{mapping} // 'cdc.lsn_time_mapping';
 	my $whole   = $options{whole}   // 1;
+	my $first   = $options{cleaned} ? 'first_ordinal' : '1';
 	my @problems;
 
 	return ('there is no capture instance') unless @instances;
@@ -196,9 +199,9 @@ INSERT INTO found SELECT 5, format('transaction %s: the mapping tells of %s chan
 FROM mapping m LEFT JOIN (SELECT start_lsn, count(DISTINCT command_id) AS n, min(command_id) AS least, max(command_id) AS most FROM ev GROUP BY 1) e USING (start_lsn)
 WHERE :whole AND (m.change_count, m.change_count) IS DISTINCT FROM (coalesce(n, 0), coalesce(most, 0)) LIMIT 3;
 
--- 6. Ordinals are dense, in commit order, from 1 on.
+-- 6. Ordinals are dense, in commit order, from 1 on (or from what cleanup has left).
 INSERT INTO found SELECT 6, format('transaction %s begins at ordinal %s instead of %s', start_lsn, first_ordinal, expected)
-FROM (SELECT start_lsn, first_ordinal, coalesce(lag(first_ordinal + change_count) OVER (ORDER BY start_lsn), 1) AS expected FROM mapping) o
+FROM (SELECT start_lsn, first_ordinal, coalesce(lag(first_ordinal + change_count) OVER (ORDER BY start_lsn), :first) AS expected FROM mapping) o
 WHERE first_ordinal <> expected LIMIT 3;
 
 -- 7. Times never go back; a transaction comes once; dummy rows have no transaction and no change.
@@ -243,6 +246,7 @@ WHERE stamp <= former LIMIT 3;
 SELECT number || ' ' || problem FROM found ORDER BY number, problem;
 ROLLBACK;
 SQL
+	$sql =~ s/:first/$first/;
 	$sql =~ s/:whole/$whole ? 'true' : 'false'/e;
 
 	my ($stdout, $stderr);
