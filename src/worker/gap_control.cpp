@@ -69,7 +69,8 @@ tell_what_is_lost()
 				   "server) may be missing in the change tables: %s.",
 				   CDC_LSN_FORMAT_ARGS(gap->start), CDC_LSN_FORMAT_ARGS(gap->end),
 				   static_cast<unsigned long long>(gap->end - gap->start), gap->reason),
-		 errhint("Let consumers load the tables again and go on with from_lsn => '%X/%X'.",
+		 errhint("Let consumers load the tables again and go on with from_lsn => '%X/%X'. WAL that "
+				 "is not needed any more goes with the next checkpoint.",
 				 CDC_LSN_FORMAT_ARGS(gap->end))));
 }
 
