@@ -21,6 +21,14 @@ CREATE VIEW history AS
 SELECT capture_instance, required_column_update AS required, ddl_command, dense_rank() OVER (ORDER BY ddl_lsn) AS tx
 FROM cdc.ddl_history JOIN cdc.change_tables USING (object_id);
 
+CREATE FUNCTION error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE command;
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE || ': ' || SQLERRM;
+END $$;
+
 -- Changes that leave the type alone are none.
 INSERT INTO changed VALUES (1, 'a', 1);
 ALTER TABLE changed ALTER COLUMN n SET DEFAULT 5, ALTER COLUMN n SET NOT NULL, ALTER COLUMN v SET STORAGE MAIN, ALTER COLUMN v SET STATISTICS 10;
@@ -172,7 +180,25 @@ DROP TYPE mood;
 INSERT INTO gone VALUES (3, 'ok', 3);
 CALL cdc.sp_cdc_start_job();
 CALL cdc.wait_for_capture();
-SELECT "row" FROM changes('src_gone');
+SELECT reason, detail, end_lsn IS NOT NULL AS over FROM cdc.gaps;
+SELECT error_of($$SELECT * FROM changes('src_gone')$$);
+SELECT id, m, n FROM cdc.fn_cdc_get_all_changes_src_gone((SELECT end_lsn FROM cdc.gaps), cdc.fn_cdc_get_max_lsn(), 'all');
+-- A column of a change table that somebody dropped: what it had is a gap, what comes is captured.
+\set VERBOSITY terse
+SET client_min_messages = warning;
+ALTER TABLE cdc.src_other_ct DROP COLUMN v;
+ALTER EXTENSION cdc DROP VIEW cdc._changes_2;
+ALTER EXTENSION cdc DROP FUNCTION cdc.fn_cdc_get_all_changes_src_other;
+ALTER EXTENSION cdc DROP FUNCTION cdc.fn_cdc_get_net_changes_src_other;
+DROP VIEW cdc._changes_2 CASCADE;
+ALTER TABLE cdc.src_other_ct DROP COLUMN v;
+RESET client_min_messages;
+\set VERBOSITY default
+INSERT INTO other VALUES (12, '\x0c');
+CALL cdc.wait_for_capture();
+SELECT reason, detail, end_lsn IS NOT NULL AS over FROM cdc.gaps ORDER BY gap_id DESC LIMIT 1;
+SELECT error_of($$SELECT * FROM changes('src_other')$$);
+SELECT id, v FROM cdc.fn_cdc_get_all_changes_src_other((SELECT max(end_lsn) FROM cdc.gaps), cdc.fn_cdc_get_max_lsn(), 'all');
 
 SELECT * FROM log_problems(whole => false);
 SELECT state, failures FROM cdc.pg_stat_cdc WHERE database = current_database();

@@ -15,6 +15,7 @@ namespace
 
 constexpr const char *kIdentityReason = "the replica identity is weaker than capture needs";
 constexpr const char *kUnloggedReason = "the table is unlogged";
+constexpr const char *kTypeGoneReason = "a type was dropped before its values were captured";
 constexpr const char *kTruncateReason = "the table was truncated although that is refused";
 
 /* As it is called today: the gap is for people. */
@@ -42,6 +43,8 @@ instance_gap_load(InstanceGap *gap, Oid change_table)
 		gap->cause = GapCause::Identity;
 	else if (strcmp(open->reason, kUnloggedReason) == 0)
 		gap->cause = GapCause::Unlogged;
+	else if (strcmp(open->reason, kTypeGoneReason) == 0)
+		gap->cause = GapCause::TypeGone;
 	else
 		gap->cause = GapCause::Other;
 }
@@ -68,6 +71,22 @@ instance_gap_begin(InstanceGap *gap, GapCause cause, Oid change_table, const cha
 	gap->relation = relation;
 
 	const char *table = table_name(relation);
+	if (cause == GapCause::TypeGone)
+	{
+		catalog::Gap row = {};
+		row.change_table = change_table;
+		row.start = commit_lsn;
+		row.reason = kTypeGoneReason;
+		row.detail = psprintf("A column of table %s had a type that has been dropped since; its "
+							  "values are NULL in the change rows.",
+							  table);
+		catalog::gap_record(row);
+		ereport(LOG, (errmsg("values of %s are lost from %X/%X on: %s", what,
+							 CDC_LSN_FORMAT_ARGS(commit_lsn), row.reason),
+					  errdetail_internal("%s", row.detail),
+					  errhint("Let consumers load the table again.")));
+		return;
+	}
 	const char *command =
 		psprintf("ALTER TABLE %s %s", table,
 				 cause == GapCause::Unlogged ? "SET LOGGED" : "REPLICA IDENTITY FULL");
@@ -90,7 +109,7 @@ instance_gap_begin(InstanceGap *gap, GapCause cause, Oid change_table, const cha
 void
 instance_gap_complete_row(InstanceGap *gap, Oid relation)
 {
-	if (gap->cause == GapCause::Identity &&
+	if ((gap->cause == GapCause::Identity || gap->cause == GapCause::TypeGone) &&
 		(!OidIsValid(gap->relation) || gap->relation == relation))
 		gap->is_over = true;
 }
@@ -122,6 +141,25 @@ instance_gap_commit(InstanceGap *gap, Oid change_table, const char *what, XLogRe
 				  errhint("Let consumers load the table again.")));
 	*gap = {};
 	return true;
+}
+
+void
+instance_gap_column_lost(Oid change_table, const char *what, const char *column, XLogRecPtr low,
+						 XLogRecPtr commit_lsn)
+{
+	catalog::Gap row = {};
+
+	row.change_table = change_table;
+	row.start = low;
+	row.end = commit_lsn;
+	row.reason = "a column of the change table was dropped";
+	row.detail = psprintf("What column \"%s\" had is gone.", column);
+	if (low >= commit_lsn || !catalog::gap_record(row))
+		return; /* within an open gap */
+	ereport(LOG, (errmsg("values of %s are lost up to %X/%X: %s", what,
+						 CDC_LSN_FORMAT_ARGS(commit_lsn), row.reason),
+				  errdetail_internal("%s", row.detail),
+				  errhint("Let consumers load the table again.")));
 }
 
 void

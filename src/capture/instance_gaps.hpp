@@ -21,6 +21,7 @@ enum class GapCause : uint8
 	None, /* no gap is open */
 	Identity,
 	Unlogged,
+	TypeGone, /* values of a type that nobody can read any more */
 	Other, /* recorded by somebody else: never ended here */
 };
 
@@ -52,6 +53,10 @@ void instance_gap_source_sound(InstanceGap *gap, Oid relation, XLogRecPtr commit
 /* At the commit: ends the gap if it is over. Returns whether it did. */
 bool instance_gap_commit(InstanceGap *gap, Oid change_table, const char *what,
 						 XLogRecPtr commit_lsn);
+
+/* Change rows have lost a column's values: from the instance's low end to before this commit. */
+void instance_gap_column_lost(Oid change_table, const char *what, const char *column,
+							  XLogRecPtr low, XLogRecPtr commit_lsn);
 
 /* A gap that is one transaction: the table was truncated although that is refused. */
 void instance_gap_truncated(Oid change_table, const char *what, Oid relation,

@@ -11,10 +11,6 @@
 #include "capture/source_watch.hpp"
 #include "capture/transaction_stream.hpp"
 
-extern "C" {
-#include "utils/relcache.h"
-}
-
 namespace cdc::capture
 {
 
@@ -37,7 +33,6 @@ struct Stream
 {
 	QueueSender *sender;
 	RepOriginId origin;
-	MemoryContext memory;		  /* process */
 	MemoryContext change_context; /* reset after each change */
 	ReorderBufferTXN *txn;
 	bool begun;			   /* a Begin item was sent for txn */
@@ -122,36 +117,17 @@ send_event(Relation relation, ReorderBufferChange *change)
 		nulls[catalog::kDqCommand - 1] ? nullptr : DatumGetTextPP(values[catalog::kDqCommand - 1]);
 	Size command_length = command != nullptr ? VARSIZE_ANY_EXHDR(command) : 0;
 	Oid source = DatumGetObjectId(values[catalog::kDqSourceObjectId - 1]);
-	auto kind = static_cast<catalog::QueueKind>(DatumGetChar(values[catalog::kDqKind - 1]));
-	if (kind == catalog::QueueKind::Command || kind == catalog::QueueKind::AlterType)
-		in_context(stream->memory,
-				   [&] { stream->altered = list_append_unique_oid(stream->altered, source); });
-	send_event_item(static_cast<char>(kind), DatumGetInt32(values[catalog::kDqInstanceId - 1]),
+	send_event_item(DatumGetChar(values[catalog::kDqKind - 1]),
+					DatumGetInt32(values[catalog::kDqInstanceId - 1]),
 					DatumGetObjectId(values[catalog::kDqObjectId - 1]), source,
 					command != nullptr ? VARDATA_ANY(command) : nullptr, command_length);
 }
 
 /*
- * Tells the writer what relations with DDL in this transaction look like at its end, so that change
- * tables follow at the commit and not at some later row. What they were in between does not matter
- * when no row was of it.
+ * A table whose catalog entry this transaction has changed, whatever event triggers say. Its columns as
+ * they are at the end of the transaction, so that the change table follows at the commit and not at
+ * some later row; what they were in between does not matter when no row was of it.
  */
-void
-announce_altered()
-{
-	ListCell *cell;
-	foreach (cell, stream->altered)
-	{
-		Relation relation = RelationIdGetRelation(lfirst_oid(cell));
-		if (!RelationIsValid(relation))
-			continue; /* dropped later in the transaction */
-		row_image_announce(stream->sender, source_map_lookup(relation), relation,
-						   kLayoutAfterCommand);
-		RelationClose(relation);
-	}
-}
-
-/* A table whose catalog entry this transaction has changed, whatever event triggers say. */
 void
 send_source_state(const Target &target, Relation relation, SourceFlaw flaw)
 {
@@ -170,6 +146,7 @@ send_source_state(const Target &target, Relation relation, SourceFlaw flaw)
 	}
 	send_event_item(static_cast<char>(kind), target.instance_id, target.change_table,
 					RelationGetRelid(relation), nullptr, 0);
+	row_image_announce(stream->sender, source_map_lookup(relation), relation, kLayoutAfterCommand);
 }
 
 } // namespace
@@ -180,7 +157,6 @@ transaction_stream_init(QueueSender *sender, RepOriginId origin, MemoryContext p
 	stream = static_cast<Stream *>(MemoryContextAllocZero(parent, sizeof(Stream)));
 	stream->sender = sender;
 	stream->origin = origin;
-	stream->memory = parent;
 	stream->change_context = AllocSetContextCreate(parent, "cdc change", ALLOCSET_DEFAULT_SIZES);
 	source_map_init(parent);
 }
@@ -220,8 +196,6 @@ transaction_stream_begin(ReorderBufferTXN *txn)
 	source_watch_reset();
 	stream->txn = txn;
 	stream->begun = false;
-	list_free(stream->altered);
-	stream->altered = NIL;
 	stream->command_id = 0;
 	stream->record_lsn = InvalidXLogRecPtr;
 	stream->record_index = 0;
@@ -307,7 +281,6 @@ transaction_stream_commit(ReorderBufferTXN *txn)
 	}
 	if (stream->begun)
 	{
-		announce_altered();
 		CommitItem *item = queue_item<CommitItem>(stream->sender, ItemKind::Commit);
 		item->commit_lsn = txn->final_lsn;
 		item->end_lsn = txn->end_lsn;

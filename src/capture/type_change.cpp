@@ -5,6 +5,7 @@
 #include "cdc.hpp"
 
 #include "base/scope.hpp"
+#include "capture/instance_gaps.hpp"
 #include "capture/type_change.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/change_table_columns.hpp"
@@ -234,6 +235,15 @@ changed_types(const TypeChangeRequest &request, const CaptureInstance *instance,
 } // namespace
 
 bool
+type_change_loses_values(std::span<const LayoutColumn> columns)
+{
+	for (const LayoutColumn &column : columns)
+		if (column.source_attnum != 0 && !type_exists(column.type))
+			return true;
+	return false;
+}
+
+bool
 type_change_needed(const TypeChangeRequest &request)
 {
 	CaptureInstance *instance = capture_instance_by_id(request.instance_id, true);
@@ -274,6 +284,11 @@ type_change_follow(const TypeChangeRequest &request)
 			appendStringInfo(&text, "%scolumn %s: %s became %s", text.len == 0 ? "" : ", ",
 							 quote_identifier(NameStr(instance->columns[i].name)),
 							 instance->columns[i].column_type, types[i]);
+	for (const ColumnPlan &plan : plans)
+		if (plan.column->versions.empty() || !plan.column->versions[0].current)
+			instance_gap_column_lost(instance->change_table, request.what,
+									 NameStr(plan.column->name), instance->start_lsn,
+									 request.commit_lsn);
 	change_table_follow(instance, plans);
 	captured_columns_set_types(instance, types);
 	ereport(LOG, (errmsg("change table of %s follows its source", request.what),

@@ -27,6 +27,9 @@ struct TypeChangeRequest
 	std::span<const LayoutColumn> columns;
 };
 
+/* Whether a column's type does not exist any more: its values cannot be read by anybody. */
+bool type_change_loses_values(std::span<const LayoutColumn> columns);
+
 /* Whether the change table, as it is today, has a place for rows of such columns. */
 bool type_change_needed(const TypeChangeRequest &request);
 

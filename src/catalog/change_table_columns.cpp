@@ -124,13 +124,13 @@ change_table_follow(const CaptureInstance *instance, std::span<const ColumnPlan>
 	const Oid root = instance->change_table;
 	const char *name = NameStr(instance->name);
 	bool relabels = false;
-	bool readers_see_it = false;
+	bool readers_see_it = !query::query_functions_agree(instance);
 
 	for (const ColumnPlan &plan : plans)
 	{
 		relabels = relabels || plan.needs_relabel();
 		readers_see_it =
-			readers_see_it || plan.column->versions.empty() ||
+			readers_see_it ||
 			!column_type_equal(plan.column->type, reader_type_after(*plan.column, plan));
 	}
 
