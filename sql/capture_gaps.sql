@@ -64,6 +64,7 @@ DELETE FROM t WHERE id = 4;
 CALL cdc.wait_for_capture();
 SELECT gap_id, instance, open FROM gaps;
 SELECT * FROM readable('t_key', 2);
+SELECT status, action FROM cdc.health() WHERE check_name = 'gaps';
 -- Complete again. What the same transaction has changed before is still in the gap, what it changes after as well.
 BEGIN;
 UPDATE t SET v = 'lost' WHERE id = 5;

@@ -87,6 +87,8 @@ sub stands
 	$node->poll_query_until($dbname, 'SELECT count(*) = 1 FROM cdc.gaps WHERE end_lsn IS NULL') or die "$name: not recorded";
 	like($node->safe_psql($dbname, 'SELECT reason FROM cdc.gaps WHERE end_lsn IS NULL'), $reason, "$name: recorded");
 	refused($dbname, 'CALL cdc.wait_for_capture()', '55000', 'resume_after_gap', "$name: waiting is refused");
+	is($node->safe_psql($dbname, q(SELECT string_agg(DISTINCT status || ' ' || action, '') FROM cdc.health() WHERE check_name IN ('slot', 'gaps'))),
+		'critical CALL cdc.resume_after_gap();', "$name: health says so");
 	refused($dbname, 'CALL cdc.sp_cdc_scan()', '55\w\w\w', 'resume_after_gap|already scans', "$name: a scan is refused");
 	my $from = $stretch{$dbname}{base} ? "'$stretch{$dbname}{from}'" : q(cdc.fn_cdc_get_min_lsn('public_t'));
 	refused($dbname, qq(SELECT * FROM cdc.fn_cdc_get_all_changes_public_t($from, pg_current_wal_lsn(), 'all')),

@@ -13,6 +13,7 @@
 #include "capture/wal_reader.hpp"
 #include "monitor/health_checks.hpp"
 #include "monitor/row_builder.hpp"
+#include "worker/gap_control.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -573,6 +574,40 @@ health_watch(long nap_ms)
 
 } // namespace cdc::monitor
 
+namespace cdc::monitor
+{
+
+namespace
+{
+
+/* A slot can look well and still not belong to what was captured; only the database itself knows. */
+void
+look_for_gap(HealthReport *report)
+{
+	catalog::Identity identity;
+	ItemPointerData tid;
+
+	/* A copy is another check's business. */
+	if (!catalog::database_read_identity(&identity) || identity.database_oid != MyDatabaseId ||
+		identity.system_identifier != GetSystemIdentifier())
+		return;
+	std::optional<catalog::Gap> gap = worker::gap_find(identity, catalog::progress_read(&tid));
+	if (!gap)
+		return;
+	for (HealthItem &item : std::span<HealthItem>(report->items, report->count))
+	{
+		if (strcmp(item.check, "slot") != 0 || item.status == HealthStatus::Critical)
+			continue;
+		item.status = HealthStatus::Critical;
+		say(item.detail, "%s. %s", gap->reason, gap->detail);
+		say(item.action, "CALL cdc.resume_after_gap();");
+	}
+}
+
+} // namespace
+
+} // namespace cdc::monitor
+
 using namespace cdc;
 using namespace cdc::monitor;
 
@@ -586,6 +621,7 @@ CDC_FUNCTION(cdc_health_checks)
 
 	HealthReport *report = static_cast<HealthReport *>(palloc(sizeof(HealthReport)));
 	health_check(report, MyDatabaseId, worker::registry_find(MyDatabaseId), PG_GETARG_BOOL(0));
+	look_for_gap(report);
 	for (int i = 0; i < report->count; i++)
 	{
 		const HealthItem &item = report->items[i];
