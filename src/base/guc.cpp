@@ -34,6 +34,11 @@ guc_init()
 							&guc_capture_queue_size_kb, 8 * 1024, 512, 1024 * 1024, PGC_SIGHUP,
 							GUC_UNIT_KB, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable(
+		"cdc.cleanup_lock_timeout", "Time that cleanup waits for one lock.",
+		"Others may have to wait behind it for as long. A step that does not get its lock is tried again.",
+		&guc_cleanup_lock_timeout_ms, 2 * 1000, 1, 60 * 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr,
+		nullptr, nullptr);
+	DefineCustomIntVariable(
 		"cdc.health_check_interval",
 		"Time between two checks of capture whose critical results go to the server log.",
 		"0: none. Done by the cdc launcher.", &guc_health_check_interval_s, 60, 0, 24 * 60 * 60,
@@ -80,11 +85,6 @@ guc_init()
 		"cdc.health_warning_percent",
 		"Share of a limit (WAL kept, disk, transaction ids) of which cdc.health() warns.",
 		"In percent. 0: never.", &guc_health_warning_percent, 50, 0, 100, PGC_SIGHUP, 0, nullptr,
-		nullptr, nullptr);
-	DefineCustomIntVariable(
-		"cdc.cleanup_lock_timeout", "Time that cleanup waits for one lock.",
-		"Others may have to wait behind it for as long. A step that does not get its lock is tried again.",
-		&guc_cleanup_lock_timeout_ms, 2 * 1000, 1, 60 * 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr,
 		nullptr, nullptr);
 	DefineCustomIntVariable(
 		"cdc.idle_mapping_interval",

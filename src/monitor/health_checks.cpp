@@ -360,7 +360,7 @@ check_wal(HealthReport *report, const Facts &facts)
 			percent);
 		if (item->status != HealthStatus::Ok)
 			say(item->action, "Raise max_slot_wal_keep_size and SELECT pg_reload_conf(), or CALL "
-							  "cdc.discard_kept_wal().");
+							  "cdc.discard_kept_wal(true).");
 	}
 	else
 		say(item->detail, "max_slot_wal_keep_size is -1: only the disk limits it.");
@@ -382,7 +382,7 @@ check_wal(HealthReport *report, const Facts &facts)
 	say(item->detail, "free in pg_wal; the slot keeps %.0f %% of what it could keep.", percent);
 	if (item->status != HealthStatus::Ok)
 		say(item->action,
-			"Get capture going (capture_worker), free disk space, or CALL cdc.discard_kept_wal().");
+			"Get capture going (capture_worker), free disk space, or CALL cdc.discard_kept_wal(true).");
 }
 
 void
@@ -404,7 +404,7 @@ check_catalog_xmin(HealthReport *report, const Facts &facts)
 		return;
 	say(item->detail, "The slot keeps VACUUM from freezing the system catalogs: it is that many "
 					  "transactions behind.");
-	say(item->action, "Get capture going (capture_worker), or CALL cdc.discard_kept_wal().");
+	say(item->action, "Get capture going (capture_worker), or CALL cdc.discard_kept_wal(true).");
 }
 
 void
