@@ -477,6 +477,16 @@ note_failure(DatabaseEntry *entry, const ErrorData &error)
 		monitor::error_log_store(entry);
 }
 
+/*
+ * Before the entry says that we have gone (exit callbacks run from the last to the first): the server itself
+ * lets go of the origin later, and the next worker may be there by then.
+ */
+void
+release_origin(int, Datum)
+{
+	replorigin_session_reset();
+}
+
 void
 run(CaptureWorker *worker)
 {
@@ -491,6 +501,7 @@ run(CaptureWorker *worker)
 
 	/* Marks our WAL, which the decoder then drops at its first test. */
 	in_transaction([&] { CDC_REPLORIGIN_SESSION_SETUP(origin); });
+	before_shmem_exit(release_origin, 0);
 	replorigin_session_origin = origin;
 	/* The slot waits for the flush, nobody else has to. */
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
