@@ -75,6 +75,11 @@ DROP INDEX keyed_code_3;
 DROP INDEX keyed_code_4;
 SELECT capture_instance, index_name FROM cdc.change_tables WHERE source_object_id = 'keyed'::regclass ORDER BY 1;
 
+-- a constraint that takes the index over, and renames it
+ALTER TABLE keyed ADD CONSTRAINT keyed_constraint UNIQUE USING INDEX keyed_code_4;
+ALTER TABLE keyed DROP CONSTRAINT keyed_constraint;
+SELECT index_name FROM cdc.change_tables WHERE capture_instance = 'by_code';
+
 -- A key that comes later is allowed, ignored, and free to go
 CREATE TABLE keyless (id integer NOT NULL, v text);
 CALL cdc.sp_cdc_enable_table('src', 'keyless', NULL);

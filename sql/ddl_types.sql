@@ -32,6 +32,24 @@ SELECT * FROM history('src_only_uncaptured');
 SELECT op, "row" FROM changes('src_held');
 SELECT * FROM replay('src_held');
 
+-- the row type of another table
+CREATE TABLE inner_row (a integer, b text);
+CREATE TABLE unused_row (a integer);
+CREATE TABLE outer_row (id integer PRIMARY KEY, i inner_row[], v text);
+CALL cdc.sp_cdc_enable_table('src', 'outer_row', NULL);
+INSERT INTO outer_row VALUES (1, ARRAY[ROW(1, 'x')::inner_row], 'v');
+ALTER TABLE inner_row ADD COLUMN c integer;
+ALTER TABLE unused_row ADD COLUMN c integer;
+INSERT INTO outer_row VALUES (2, ARRAY[ROW(1, 'x', 2)::inner_row], 'v');
+-- to what it was is no change; another collation is one
+ALTER TABLE outer_row ALTER COLUMN v TYPE text;
+ALTER TABLE outer_row ALTER COLUMN v TYPE text COLLATE "C";
+ALTER TABLE outer_row ALTER COLUMN v TYPE varchar;
+ALTER TABLE outer_row ALTER COLUMN v TYPE varchar(10);
+CALL cdc.wait_for_capture();
+SELECT * FROM history('src_outer_row');
+SELECT op, "row" FROM changes('src_outer_row');
+
 -- ALTER COLUMN ... TYPE: a captured column, another, both, through a parent, of a partitioned table
 CREATE TABLE parent (a varchar(10), b integer);
 CREATE TABLE child (id integer PRIMARY KEY) INHERITS (parent);

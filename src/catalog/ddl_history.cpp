@@ -9,12 +9,14 @@
 #include "catalog/ddl_statement.hpp"
 
 extern "C" {
+#include "catalog/dependency.h"
 #include "catalog/partition.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
-#include "utils/typcache.h"
 }
 
 namespace cdc::catalog
@@ -112,6 +114,27 @@ effects_of(Node *parse_tree)
 	return effects;
 }
 
+/*
+ * Whether a column of a relation, not dropped, satisfies `test`. From the catalog and without a lock: a command on one
+ * table must not wait for who works on another.
+ */
+template <typename Test>
+bool
+any_column(Oid relation, Test test)
+{
+	for (AttrNumber attnum = 1;; attnum++)
+	{
+		HeapTuple tuple =
+			SearchSysCache2(ATTNUM, ObjectIdGetDatum(relation), Int16GetDatum(attnum));
+		if (!HeapTupleIsValid(tuple))
+			return false;
+		FormData_pg_attribute attribute = *reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple));
+		ReleaseSysCache(tuple);
+		if (!attribute.attisdropped && test(attribute))
+			return true;
+	}
+}
+
 /* Whether values of `type` hold values of `wanted`: itself, an array, range, domain or row type of it. */
 bool
 type_holds(Oid type, Oid wanted, int depth)
@@ -140,16 +163,9 @@ type_holds(Oid type, Oid wanted, int depth)
 		case TYPTYPE_MULTIRANGE:
 			return type_holds(get_multirange_range(type), wanted, depth + 1);
 		case TYPTYPE_COMPOSITE:
-		{
-			TupleDesc descriptor = lookup_rowtype_tupdesc_copy(type, -1);
-			for (int i = 0; i < descriptor->natts; i++)
-			{
-				Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
-				if (!attribute->attisdropped && type_holds(attribute->atttypid, wanted, depth + 1))
-					return true;
-			}
-			return false;
-		}
+			return any_column(form.typrelid, [&](const FormData_pg_attribute &attribute) {
+				return type_holds(attribute.atttypid, wanted, depth + 1);
+			});
 		default:
 			return false;
 	}
@@ -164,22 +180,55 @@ is_captured(const CaptureInstance *instance, AttrNumber attnum)
 	return false;
 }
 
-/* ALTER COLUMN ... TYPE names a captured column. Partitions and parents call it the same. */
-bool
-alters_captured_column(Node *parse_tree, const CaptureInstance *instance)
+std::optional<DdlColumnType>
+column_type(Oid relation, AttrNumber attnum)
+{
+	HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relation), Int16GetDatum(attnum));
+	if (!HeapTupleIsValid(tuple))
+		return {};
+	auto *attribute = reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple));
+	DdlColumnType result = {.relation = relation,
+							.attnum = attnum,
+							.type = attribute->atttypid,
+							.typmod = attribute->atttypmod,
+							.collation = attribute->attcollation};
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* Calls visit(attnum) for captured columns that ALTER COLUMN ... TYPE names; partitions and parents call them the same. */
+template <typename Visit>
+void
+for_each_altered(AlterTableStmt *stmt, const CaptureInstance *instance, Visit visit)
 {
 	ListCell *cell;
 
-	if (!IsA(parse_tree, AlterTableStmt))
-		return false;
-	foreach (cell, castNode(AlterTableStmt, parse_tree)->cmds)
+	foreach (cell, stmt->cmds)
 	{
 		auto *command = static_cast<AlterTableCmd *>(lfirst(cell));
-		if (command->subtype == AT_AlterColumnType &&
-			is_captured(instance, get_attnum(instance->source, command->name)))
-			return true;
+		if (command->subtype != AT_AlterColumnType)
+			continue;
+		AttrNumber attnum = get_attnum(instance->source, command->name);
+		if (is_captured(instance, attnum))
+			visit(attnum);
 	}
-	return false;
+}
+
+/* Whether a captured column has another type than before the command. */
+bool
+alters_captured_column(Node *parse_tree, const CaptureInstance *instance)
+{
+	bool altered = false;
+
+	if (!IsA(parse_tree, AlterTableStmt))
+		return false;
+	for_each_altered(castNode(AlterTableStmt, parse_tree), instance, [&](AttrNumber attnum) {
+		std::optional<DdlColumnType> before = ddl_statement_former_type(instance->source, attnum);
+		std::optional<DdlColumnType> now = column_type(instance->source, attnum);
+		altered = altered || !before || !now || before->type != now->type ||
+				  before->typmod != now->typmod || before->collation != now->collation;
+	});
+	return altered;
 }
 
 List *
@@ -225,6 +274,33 @@ instances_where(Wanted wanted)
 	return result;
 }
 
+/* Whether something of another kind than the type itself depends on a table's row type, or on its array. */
+bool
+row_type_is_used(Oid relation)
+{
+	bool used = false;
+	Oid row_type = get_rel_type_id(relation);
+	Relation depend = table_open(DependRelationId, AccessShareLock);
+
+	for (Oid type : {row_type, OidIsValid(row_type) ? get_array_type(row_type) : InvalidOid})
+	{
+		std::array<ScanKeyData, 2> keys = {scan_key(Anum_pg_depend_refclassid, F_OIDEQ,
+													ObjectIdGetDatum(TypeRelationId)),
+										   scan_key(Anum_pg_depend_refobjid, F_OIDEQ,
+													ObjectIdGetDatum(type))};
+		if (!OidIsValid(type))
+			continue;
+		SysScanDesc scan = systable_beginscan(depend, DependReferenceIndexId, true, nullptr,
+											  static_cast<int>(keys.size()), keys.data());
+		while (HeapTuple tuple = systable_getnext(scan))
+			used = used ||
+				   reinterpret_cast<Form_pg_depend>(GETSTRUCT(tuple))->deptype == DEPENDENCY_NORMAL;
+		systable_endscan(scan);
+	}
+	table_close(depend, AccessShareLock);
+	return used;
+}
+
 /* The instances with a table in that schema. */
 List *
 instances_in_schema(Oid schema)
@@ -249,22 +325,17 @@ add_instances_with_type(List *affected, Oid type)
 	foreach (cell, tables)
 	{
 		auto *instance = static_cast<CaptureInstance *>(lfirst(cell));
-		Relation source = try_relation_open(instance->source, AccessShareLock);
 		bool found = false;
 		bool captured = false;
 
-		if (source == nullptr)
-			continue;
-		TupleDesc descriptor = RelationGetDescr(source);
-		for (int i = 0; i < descriptor->natts; i++)
-		{
-			Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
-			if (attribute->attisdropped || !type_holds(attribute->atttypid, type, 0))
-				continue;
-			found = true;
-			captured = captured || is_captured(instance, attribute->attnum);
-		}
-		relation_close(source, AccessShareLock);
+		(void)any_column(instance->source, [&](const FormData_pg_attribute &attribute) {
+			if (type_holds(attribute.atttypid, type, 0))
+			{
+				found = true;
+				captured = captured || is_captured(instance, attribute.attnum);
+			}
+			return captured;
+		});
 		if (found)
 			affected = add_affected(affected, instance, captured);
 	}
@@ -315,6 +386,31 @@ instances_of_table(Oid relation, bool recurses)
 	return result;
 }
 
+bool
+ddl_history_cares(Node *parse_tree)
+{
+	return effects_of(parse_tree).tells;
+}
+
+void
+ddl_history_note_types(AlterTableStmt *stmt)
+{
+	Oid relation = RangeVarGetRelid(stmt->relation, NoLock, true);
+	ListCell *cell;
+
+	if (!OidIsValid(relation))
+		return;
+	foreach (cell, instances_of_table(relation, stmt->relation->inh))
+	{
+		auto *instance = static_cast<CaptureInstance *>(lfirst(cell));
+		for_each_altered(stmt, instance, [&](AttrNumber attnum) {
+			std::optional<DdlColumnType> type = column_type(instance->source, attnum);
+			if (type)
+				ddl_statement_note_type(*type);
+		});
+	}
+}
+
 void
 ddl_history_emit(QueueKind kind, const CaptureInstance *instance, const char *command)
 {
@@ -344,7 +440,12 @@ ddl_history_record(Node *parse_tree, List *objects)
 			continue;
 		}
 		if (object->class_id == RelationRelationId)
+		{
 			instances = instances_of_table(object->object_id, effects.recurses);
+			/* Captured columns may have the table's row type. */
+			if (IsA(parse_tree, AlterTableStmt) && row_type_is_used(object->object_id))
+				affected = add_instances_with_type(affected, get_rel_type_id(object->object_id));
+		}
 		else if (object->class_id == NamespaceRelationId && IsA(parse_tree, RenameStmt))
 			instances = instances_in_schema(object->object_id);
 		foreach (instance_cell, instances)

@@ -33,6 +33,12 @@ List *instances_fed_by(Oid relation);
 /* The instances that hear of a command on a table; recurses: also on tables that inherit from it. */
 List *instances_of_table(Oid relation, bool recurses);
 
+/* Whether ddl_history_record may have something to tell of such a command. */
+bool ddl_history_cares(Node *parse_tree);
+
+/* Before ALTER TABLE: remembers the types of captured columns that it alters. */
+void ddl_history_note_types(AlterTableStmt *stmt);
+
 /* Tells the writer of a command that has been executed. `objects`: DdlObject pointers. */
 void ddl_history_record(Node *parse_tree, List *objects);
 

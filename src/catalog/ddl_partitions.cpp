@@ -172,6 +172,7 @@ partition_ddl_of(Node *parse_tree)
 				auto *command = static_cast<AlterTableCmd *>(lfirst(cell));
 				result.adds = result.adds || command->subtype == AT_AttachPartition;
 				result.unlogs = result.unlogs || command->subtype == AT_SetUnLogged;
+				result.retypes = result.retypes || command->subtype == AT_AlterColumnType;
 				result.removes = result.removes || command->subtype == AT_DetachPartition ||
 								 command->subtype == AT_DetachPartitionFinalize;
 			}

@@ -15,12 +15,13 @@
 namespace cdc::catalog
 {
 
-/* What a command may do that concerns partitions; most commands are left after looking at this. */
+/* What a command may do that concerns us before it is executed, or partitions; most do nothing of it. */
 struct PartitionDdl
 {
 	bool adds;	  /* CREATE TABLE ... PARTITION OF, ATTACH PARTITION, or unknown */
 	bool removes; /* DETACH PARTITION */
 	bool unlogs;  /* SET UNLOGGED */
+	bool retypes; /* ALTER COLUMN ... TYPE */
 };
 
 PartitionDdl partition_ddl_of(Node *parse_tree);

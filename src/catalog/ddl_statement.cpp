@@ -5,6 +5,7 @@
 #include "cdc.hpp"
 
 #include "base/args.hpp"
+#include "base/scope.hpp"
 #include "catalog/ddl_statement.hpp"
 
 extern "C" {
@@ -50,6 +51,7 @@ ddl_statement_begin(DdlStatement *statement, const PlannedStmt *planned, const c
 	*statement = {.query = query,
 				  .location = planned->stmt_location,
 				  .length = planned->stmt_len,
+				  .types = NIL,
 				  .outer = current};
 	current = statement;
 }
@@ -58,6 +60,33 @@ void
 ddl_statement_end(const DdlStatement *statement)
 {
 	current = statement->outer;
+}
+
+void
+ddl_statement_note_type(const DdlColumnType &column)
+{
+	if (current == nullptr)
+		return;
+	/* An event trigger's own memory ends with it. */
+	in_context(TopTransactionContext, [&] {
+		auto *copy = static_cast<DdlColumnType *>(palloc(sizeof(DdlColumnType)));
+		*copy = column;
+		current->types = lappend(current->types, copy);
+	});
+}
+
+std::optional<DdlColumnType>
+ddl_statement_former_type(Oid relation, AttrNumber attnum)
+{
+	ListCell *cell;
+
+	foreach (cell, current != nullptr ? current->types : NIL)
+	{
+		auto *column = static_cast<DdlColumnType *>(lfirst(cell));
+		if (column->relation == relation && column->attnum == attnum)
+			return *column;
+	}
+	return {};
 }
 
 char *

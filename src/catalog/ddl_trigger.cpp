@@ -134,8 +134,8 @@ event_of(FunctionCallInfo fcinfo, const char *function)
 } // namespace cdc::catalog
 
 /*
- * cdc._on_ddl_command_start: what is refused before anything has happened. SET UNLOGGED rewrites the
- * table; DETACH PARTITION CONCURRENTLY commits half-way.
+ * cdc._on_ddl_command_start: what is refused before anything has happened (SET UNLOGGED rewrites the
+ * table; DETACH PARTITION CONCURRENTLY commits half-way), and what cannot be seen afterwards.
  */
 CDC_FUNCTION(cdc_on_ddl_command_start)
 {
@@ -147,7 +147,8 @@ CDC_FUNCTION(cdc_on_ddl_command_start)
 	CaptureInstance *instance = nullptr;
 	CaptureInstance *unlogged = nullptr;
 
-	if (!IsA(parsetree, AlterTableStmt) || (!ddl.adds && !ddl.removes && !ddl.unlogs))
+	if (!IsA(parsetree, AlterTableStmt) ||
+		(!ddl.adds && !ddl.removes && !ddl.unlogs && !ddl.retypes))
 		PG_RETURN_NULL();
 
 	(void)in_subtransaction(
@@ -158,6 +159,8 @@ CDC_FUNCTION(cdc_on_ddl_command_start)
 				instance = switch_forbidden_by(castNode(AlterTableStmt, parsetree));
 			if (ddl.unlogs)
 				unlogged = fed_by_table_to_unlog(castNode(AlterTableStmt, parsetree));
+			if (ddl.retypes)
+				ddl_history_note_types(castNode(AlterTableStmt, parsetree));
 		},
 		warn_of_failure);
 
@@ -179,6 +182,11 @@ CDC_FUNCTION(cdc_on_ddl_command_end)
 	UnloggedPartition unlogged = {};
 	BrokenKey broken = {};
 
+	/* CREATE TABLE of temporary tables, above all, must stay cheap. */
+	if (!ddl.adds && !ddl.removes && !ddl_history_cares(parsetree) &&
+		!key_guard_may_rename(parsetree))
+		PG_RETURN_NULL();
+
 	(void)in_subtransaction(
 		[&]() {
 			if (!anything_captured())
@@ -194,8 +202,8 @@ CDC_FUNCTION(cdc_on_ddl_command_end)
 				identity_guard_after_alter(castNode(AlterTableStmt, parsetree));
 			if (IsA(parsetree, AlterTableStmt))
 				broken = key_guard_after_alter(castNode(AlterTableStmt, parsetree), objects);
-			else if (IsA(parsetree, RenameStmt))
-				key_guard_follow_rename(castNode(RenameStmt, parsetree));
+			if (key_guard_may_rename(parsetree))
+				key_guard_follow_rename(parsetree);
 			ddl_history_record(parsetree, objects);
 		},
 		warn_of_failure);

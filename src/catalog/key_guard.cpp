@@ -40,6 +40,83 @@ is_nullable(Oid table, AttrNumber attnum)
 	return nullable;
 }
 
+struct Renaming
+{
+	const char *old_name;
+	const char *new_name;
+};
+
+List *
+add_renaming(List *renamings, const char *old_name, const char *new_name)
+{
+	auto *renaming = static_cast<Renaming *>(palloc(sizeof(Renaming)));
+	*renaming = {.old_name = old_name, .new_name = new_name};
+	return lappend(renamings, renaming);
+}
+
+/* Names that indexes may get by a command: Renaming pointers. */
+List *
+renamings_of(Node *parse_tree)
+{
+	List *result = NIL;
+
+	if (IsA(parse_tree, RenameStmt))
+	{
+		auto *stmt = castNode(RenameStmt, parse_tree);
+		if (stmt->renameType == OBJECT_TABCONSTRAINT)
+			result = add_renaming(result, stmt->subname, stmt->newname);
+		/* ALTER TABLE renames indexes, too. */
+		else if (stmt->renameType == OBJECT_INDEX || stmt->renameType == OBJECT_TABLE)
+			result = add_renaming(result, stmt->relation->relname, stmt->newname);
+	}
+	else if (IsA(parse_tree, AlterTableStmt))
+	{
+		ListCell *cell;
+		foreach (cell, castNode(AlterTableStmt, parse_tree)->cmds)
+		{
+			auto *command = static_cast<AlterTableCmd *>(lfirst(cell));
+			if (command->subtype != AT_AddConstraint || !IsA(command->def, Constraint))
+				continue;
+			/* ADD CONSTRAINT new_name ... USING INDEX old_name */
+			auto *constraint = castNode(Constraint, command->def);
+			if (constraint->indexname != nullptr && constraint->conname != nullptr)
+				result = add_renaming(result, constraint->indexname, constraint->conname);
+		}
+	}
+	return result;
+}
+
+void
+follow(const Renaming *renaming)
+{
+	List *ids = NIL;
+	ListCell *cell;
+
+	rows_scan("change_tables", nullptr, {}, AccessShareLock, [&](Relation table, HeapTuple tuple) {
+		auto row = row_deform<kCtColumns>(table, tuple);
+		Oid source = DatumGetObjectId(row[kCtSourceObjectId]);
+		if (!row.is_null(kCtIndexName) && !DatumGetBool(row[kCtHasDropPending]) &&
+			strcmp(NameStr(*DatumGetName(row[kCtIndexName])), renaming->old_name) == 0 &&
+			!has_index(source, renaming->old_name) && has_index(source, renaming->new_name))
+			ids = lappend_int(ids, DatumGetInt32(row[kCtInstanceId]));
+	});
+	foreach (cell, ids)
+	{
+		ScanKeyData key = scan_key(kCtInstanceId, F_INT4EQ, Int32GetDatum(lfirst_int(cell)));
+		rows_lock("change_tables", "change_tables_instance_id_key", {&key, 1});
+		rows_scan("change_tables", "change_tables_instance_id_key", {&key, 1}, RowExclusiveLock,
+				  [&](Relation table, HeapTuple tuple) {
+					  auto row = row_deform<kCtColumns>(table, tuple);
+					  row.set_name(kCtIndexName, renaming->new_name);
+					  HeapTuple changed =
+						  heap_form_tuple(RelationGetDescr(table), row.values, row.nulls);
+					  CatalogTupleUpdate(table, &tuple->t_self, changed);
+				  });
+	}
+	if (ids != NIL)
+		CommandCounterIncrement();
+}
+
 } // namespace
 
 BrokenKey
@@ -101,42 +178,19 @@ key_guard_after_alter(AlterTableStmt *stmt, List *objects)
 	return {};
 }
 
-void
-key_guard_follow_rename(RenameStmt *stmt)
+bool
+key_guard_may_rename(Node *parse_tree)
 {
-	const char *old_name = nullptr;
-	List *ids = NIL;
+	return renamings_of(parse_tree) != NIL;
+}
+
+void
+key_guard_follow_rename(Node *parse_tree)
+{
 	ListCell *cell;
 
-	/* ALTER TABLE renames indexes, too. */
-	if (stmt->renameType == OBJECT_TABCONSTRAINT)
-		old_name = stmt->subname;
-	else if (stmt->renameType == OBJECT_INDEX || stmt->renameType == OBJECT_TABLE)
-		old_name = stmt->relation->relname;
-	if (old_name == nullptr)
-		return;
-
-	rows_scan("change_tables", nullptr, {}, AccessShareLock, [&](Relation table, HeapTuple tuple) {
-		auto row = row_deform<kCtColumns>(table, tuple);
-		Oid source = DatumGetObjectId(row[kCtSourceObjectId]);
-		if (!row.is_null(kCtIndexName) && !DatumGetBool(row[kCtHasDropPending]) &&
-			strcmp(NameStr(*DatumGetName(row[kCtIndexName])), old_name) == 0 &&
-			!has_index(source, old_name) && has_index(source, stmt->newname))
-			ids = lappend_int(ids, DatumGetInt32(row[kCtInstanceId]));
-	});
-	foreach (cell, ids)
-	{
-		ScanKeyData key = scan_key(kCtInstanceId, F_INT4EQ, Int32GetDatum(lfirst_int(cell)));
-		rows_lock("change_tables", "change_tables_instance_id_key", {&key, 1});
-		rows_scan("change_tables", "change_tables_instance_id_key", {&key, 1}, RowExclusiveLock,
-				  [&](Relation table, HeapTuple tuple) {
-					  auto row = row_deform<kCtColumns>(table, tuple);
-					  row.set_name(kCtIndexName, stmt->newname);
-					  HeapTuple changed = row_form(table, row, tuple);
-					  CatalogTupleUpdate(table, &tuple->t_self, changed);
-				  });
-	}
-	CommandCounterIncrement();
+	foreach (cell, renamings_of(parse_tree))
+		follow(static_cast<Renaming *>(lfirst(cell)));
 }
 
 void

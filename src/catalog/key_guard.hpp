@@ -30,8 +30,12 @@ BrokenKey key_guard_after_drop();
 /* After ALTER TABLE: `objects` (DdlObject pointers) are what it altered. */
 BrokenKey key_guard_after_alter(AlterTableStmt *stmt, List *objects);
 
-/* After RENAME of an index, or of a constraint and its index: change_tables.index_name follows. */
-void key_guard_follow_rename(RenameStmt *stmt);
+/*
+ * Whether a command may rename an index: RENAME of it, or of its constraint, or ADD CONSTRAINT ... USING INDEX. After it,
+ * change_tables.index_name follows.
+ */
+bool key_guard_may_rename(Node *parse_tree);
+void key_guard_follow_rename(Node *parse_tree);
 
 /* 2BP01: the refusals. */
 [[noreturn]] void error_key_dropped(const CaptureInstance *instance, bool is_constraint);
