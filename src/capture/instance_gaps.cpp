@@ -156,10 +156,10 @@ instance_gap_column_lost(Oid change_table, const char *what, const char *column,
 	row.detail = psprintf("What column \"%s\" had is gone.", column);
 	if (low >= commit_lsn || !catalog::gap_record(row))
 		return; /* within an open gap */
-	ereport(LOG, (errmsg("values of %s are lost up to %X/%X: %s", what,
-						 CDC_LSN_FORMAT_ARGS(commit_lsn), row.reason),
-				  errdetail_internal("%s", row.detail),
-				  errhint("Let consumers load the table again.")));
+	ereport(LOG,
+			(errmsg("values of %s are lost up to %X/%X: %s", what, CDC_LSN_FORMAT_ARGS(commit_lsn),
+					row.reason),
+			 errdetail_internal("%s", row.detail), errhint("Let consumers load the table again.")));
 }
 
 void

@@ -22,7 +22,7 @@ enum class GapCause : uint8
 	Identity,
 	Unlogged,
 	TypeGone, /* values of a type that nobody can read any more */
-	Other, /* recorded by somebody else: never ended here */
+	Other,	  /* recorded by somebody else: never ended here */
 };
 
 /* What the writer knows of an instance's open gap. */
