@@ -62,7 +62,10 @@ same_text(const Row<kErColumns> &row, AttrNumber attribute, const char *value)
 bool
 repeats(const Row<kErColumns> &row, const PendingError &error)
 {
-	return same_text(row, kErProcess, error.process) &&
+	/* The same words may be said of different things: a lock that cleanup did not get, for one. */
+	int32 number = row.is_null(kErErrorNumber) ? 0 : DatumGetInt32(row[kErErrorNumber]);
+
+	return number == error.number && same_text(row, kErProcess, error.process) &&
 		   same_text(row, kErSqlstate, unpack_sql_state(error.sqlstate)) &&
 		   same_text(row, kErErrorMessage, error.message);
 }
