@@ -1511,7 +1511,7 @@ WITH base AS (
 		pg_catalog.min(g.detail) FILTER (WHERE g.end_lsn IS NULL) AS open_detail,
 		pg_catalog.count(g.gap_id) FILTER (WHERE g.end_lsn IS NOT NULL
 			AND g.detected_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) s.gap_recent)) AS recent,
-		(pg_catalog.array_agg(g.reason ORDER BY g.gap_id USING OPERATOR(pg_catalog.>)))[1] AS reason,
+		(pg_catalog.array_agg(g.reason ORDER BY (g.end_lsn IS NULL) USING OPERATOR(pg_catalog.>), g.gap_id USING OPERATOR(pg_catalog.>)))[1] AS reason,
 		s.gap_recent
 	FROM setting AS s LEFT JOIN cdc.gaps AS g ON true GROUP BY s.gap_recent
 ), cleanup AS (
@@ -1599,7 +1599,7 @@ SELECT 31, 'gaps', CASE WHEN g.open OPERATOR(pg_catalog.>) 0 THEN 'critical' WHE
 	pg_catalog.format('%s open, %s recent', g.open, g.recent), pg_catalog.concat('0 open, none for ', pg_catalog.current_setting('cdc.health_gap_recent', true)),
 	CASE WHEN g.open OPERATOR(pg_catalog.>) 0 OR g.recent OPERATOR(pg_catalog.>) 0 THEN g.reason END,
 	CASE WHEN g.open_for_all OPERATOR(pg_catalog.>) 0 THEN 'CALL cdc.resume_after_gap();'
-		WHEN g.open OPERATOR(pg_catalog.>) 0 THEN g.open_detail
+		WHEN g.open OPERATOR(pg_catalog.>) 0 THEN COALESCE(g.open_detail, 'SELECT * FROM cdc.gaps;')
 		WHEN g.recent OPERATOR(pg_catalog.>) 0 THEN 'SELECT * FROM cdc.gaps; consumers go on from end_lsn.' END
 FROM gap AS g, base AS b WHERE b.enabled
 UNION ALL

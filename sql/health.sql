@@ -42,7 +42,9 @@ SELECT * FROM alarms;
 -- Gaps: open, closed lately, closed long ago.
 INSERT INTO cdc.gaps (start_lsn, reason) VALUES ('0/1', 'a test');
 SELECT * FROM alarms;
-UPDATE cdc.gaps SET end_lsn = '0/2';
+UPDATE cdc.gaps SET object_id = 'cdc.src_t_ct'::regclass;
+SELECT * FROM alarms;
+UPDATE cdc.gaps SET end_lsn = '0/2', object_id = NULL;
 SELECT * FROM alarms;
 UPDATE cdc.gaps SET detected_at = now() - interval '8 days';
 SELECT * FROM alarms;
