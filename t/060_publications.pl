@@ -104,6 +104,23 @@ is(rows($sub, $_, 'p'), rows($pub, 'postgres', 'p'), "p in $_") for 'early', 'la
 is(rows($sub, 'early', 'other'), rows($pub, 'postgres', 'other'), 'a rewritten table');
 is(captured($pub, 'postgres', 't'), "$expected 2:8:eight 4:8:acht 1:7:seven", 'captured on');
 
+# A type change gives a change table its first TOAST table; everything of ours stays hidden, other tables are not.
+$_->[0]->safe_psql($_->[1], 'CREATE TABLE n (id int PRIMARY KEY, a int)') for [$pub, 'postgres'], [$sub, 'early'], [$sub, 'late'];
+$sub->safe_psql('early', 'ALTER SUBSCRIPTION early REFRESH PUBLICATION');
+$sub->wait_for_subscription_sync($pub, 'early', 'early');
+enable_table($pub, 'postgres', 'n');
+$pub->safe_psql('postgres', 'INSERT INTO n VALUES (1, 1)');
+$pub->wait_for_catchup('early');
+$sub->safe_psql('early', 'ALTER TABLE n ALTER a TYPE text');
+$pub->safe_psql('postgres', "ALTER TABLE n ALTER a TYPE text; INSERT INTO n VALUES (2, $long)");
+wait_captured($pub, 'postgres');
+$pub->wait_for_catchup('early');
+is($sub->safe_psql('early', 'SELECT count(*), max(length(a)) FROM n'), '2|64000', 'a column that got large values');
+is($pub->safe_psql('postgres', q(
+	SELECT c.relname FROM pg_class AS c LEFT JOIN pg_class AS t ON t.oid = c.reltoastrelid
+	WHERE c.relkind = 'r' AND (c.relnamespace = 'cdc'::regnamespace) <> (c.relrewrite = c.oid AND coalesce(t.relrewrite = t.oid, true)))),
+	'', 'tables of schema cdc are hidden, and no others');
+
 # Disabling and dropping cdc disturb nobody, either.
 $pub->safe_psql('postgres', 'CALL cdc.sp_cdc_disable_db()');
 $pub->safe_psql('postgres', "INSERT INTO t VALUES (9, 'nine')");
