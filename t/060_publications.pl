@@ -104,7 +104,7 @@ is(rows($sub, $_, 'p'), rows($pub, 'postgres', 'p'), "p in $_") for 'early', 'la
 is(rows($sub, 'early', 'other'), rows($pub, 'postgres', 'other'), 'a rewritten table');
 is(captured($pub, 'postgres', 't'), "$expected 2:8:eight 4:8:acht 1:7:seven", 'captured on');
 
-# A type change gives a change table its first TOAST table; everything of ours stays hidden, other tables are not.
+# A type change, large values; everything of ours stays hidden (also TOAST tables), other tables are not.
 $_->[0]->safe_psql($_->[1], 'CREATE TABLE n (id int PRIMARY KEY, a int)') for [$pub, 'postgres'], [$sub, 'early'], [$sub, 'late'];
 $sub->safe_psql('early', 'ALTER SUBSCRIPTION early REFRESH PUBLICATION');
 $sub->wait_for_subscription_sync($pub, 'early', 'early');

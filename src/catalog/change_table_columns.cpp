@@ -8,11 +8,9 @@
 #include "catalog/catalog_rows.hpp"
 #include "catalog/change_table_columns.hpp"
 #include "catalog/internal_ddl.hpp"
-#include "catalog/publications.hpp"
 #include "query/query_functions.hpp"
 
 extern "C" {
-#include "catalog/pg_inherits.h"
 #include "commands/tablecmds.h"
 #include "nodes/makefuncs.h"
 }
@@ -160,10 +158,6 @@ change_table_follow(const CaptureInstance *instance, std::span<const ColumnPlan>
 				});
 		for (const ColumnPlan &plan : plans)
 			carry_out(root, plan, functions_gone);
-		/* A new column may have brought a TOAST table. */
-		ListCell *cell;
-		foreach (cell, find_inheritance_children(root, NoLock))
-			relation_hide_from_publications(lfirst_oid(cell));
 		if (functions_gone)
 			query::query_functions_create(instance->instance_id, &rights);
 		else if (query::query_functions_agree(capture_instance_by_id(instance->instance_id, false)))
