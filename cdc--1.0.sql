@@ -117,7 +117,7 @@ COMMENT ON COLUMN cdc.captured_columns.object_id IS 'oid of the change table';
 COMMENT ON COLUMN cdc.captured_columns.column_name IS
 	'name when the table was enabled; also in the change table';
 COMMENT ON COLUMN cdc.captured_columns.column_id IS 'attribute number in the source table';
-COMMENT ON COLUMN cdc.captured_columns.column_type IS 'type in the source table when the table was enabled';
+COMMENT ON COLUMN cdc.captured_columns.column_type IS 'type in the source table, as far as capture has come';
 COMMENT ON COLUMN cdc.captured_columns.column_ordinal IS
 	'from 1, in the order of the change table: the bit in the update mask';
 COMMENT ON COLUMN cdc.captured_columns.is_computed IS 'whether it is a generated column';
