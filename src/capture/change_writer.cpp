@@ -80,10 +80,10 @@ struct Instance
 struct Layout
 {
 	Instance *instance;
-	Oid source;	   /* table or partition that the rows are of */
+	Oid source;		   /* table or partition that the rows are of */
 	bool is_sound;	   /* it logs what the instance was promised */
 	bool loses_values; /* of a type that is gone */
-	Oid leaf;	   /* that has been checked to have a place for the columns; InvalidOid: none yet */
+	Oid leaf; /* that has been checked to have a place for the columns; InvalidOid: none yet */
 	int ncolumns;
 	LayoutColumn *columns;
 
@@ -499,8 +499,8 @@ check_columns(ChangeWriter *writer, Layout *layout)
 		if (!type_change_map(type_change_request(writer, layout),
 							 RelationGetDescr(instance->append->relation), places))
 			in_context(writer->memory, [&] {
-				layout->loses_values =
-					type_change_loses_values({layout->columns, static_cast<size_t>(layout->ncolumns)});
+				layout->loses_values = type_change_loses_values(
+					{layout->columns, static_cast<size_t>(layout->ncolumns)});
 				Size size =
 					sizeof(AttrNumber) * (layout->ncolumns + catalog::kChangeMetadataColumns);
 				layout->places = static_cast<AttrNumber *>(palloc(size));

@@ -84,8 +84,8 @@ const char *
 declared_type(Oid source, const LayoutColumn &column)
 {
 	const char *result = nullptr;
-	HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(source),
-									  Int16GetDatum(column.source_attnum));
+	HeapTuple tuple =
+		SearchSysCache2(ATTNUM, ObjectIdGetDatum(source), Int16GetDatum(column.source_attnum));
 	if (HeapTupleIsValid(tuple))
 	{
 		auto *attribute = reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple));
@@ -162,12 +162,11 @@ lock_change_table(const TypeChangeRequest &request, Oid root)
 		{
 			List *relations = lcons_oid(root, find_inheritance_children(root, NoLock));
 			char *pids = blockers(relations);
-			ereport(LOG,
-					(errmsg("capture waits for the change table of %s", request.what),
-					 errdetail("A column's type has changed at %X/%X; locked by process %s.",
-							   CDC_LSN_FORMAT_ARGS(request.commit_lsn),
-							   pids[0] == '\0' ? "that has ended since" : pids),
-					 errhint("Let that transaction end: SELECT pg_terminate_backend(...).")));
+			ereport(LOG, (errmsg("capture waits for the change table of %s", request.what),
+						  errdetail("A column's type has changed at %X/%X; locked by process %s.",
+									CDC_LSN_FORMAT_ARGS(request.commit_lsn),
+									pids[0] == '\0' ? "that has ended since" : pids),
+						  errhint("Let that transaction end: SELECT pg_terminate_backend(...).")));
 			pgstat_report_activity(
 				STATE_RUNNING, psprintf("waits for the change table of %s, locked by process %s",
 										request.what, pids));

@@ -91,8 +91,7 @@ ColumnType
 reader_type_after(const CapturedColumn &column, const ColumnPlan &plan)
 {
 	size_t count = column.versions.size();
-	auto *versions =
-		static_cast<ColumnVersion *>(palloc0(sizeof(ColumnVersion) * (count + 1)));
+	auto *versions = static_cast<ColumnVersion *>(palloc0(sizeof(ColumnVersion) * (count + 1)));
 	for (size_t i = 0; i < count; i++)
 	{
 		versions[i] = column.versions[i];
@@ -177,8 +176,7 @@ captured_columns_set_types(const CaptureInstance *instance, std::span<const char
 				  if (ordinal > types.size() || types[ordinal - 1] == nullptr)
 					  return;
 				  row.set(kCcColumnType, CStringGetTextDatum(types[ordinal - 1]));
-				  HeapTuple changed =
-					  row_form(relation, row, tuple);
+				  HeapTuple changed = row_form(relation, row, tuple);
 				  CatalogTupleUpdate(relation, &tuple->t_self, changed);
 			  });
 	CommandCounterIncrement();

@@ -383,13 +383,13 @@ query_functions_create(int32 instance_id, const QueryFunctionRights *rights)
 	if (rights == nullptr || rights->all_changes == nullptr)
 		return;
 	const ObjectNames names = object_names(instance_id, NameStr(instance->name));
-	acl_store<RelationRelationId, RELOID, Anum_pg_class_relacl, Natts_pg_class>(
-		catalog::cdc_relation_oid(names.view, false), rights->view);
-	acl_store<ProcedureRelationId, PROCOID, Anum_pg_proc_proacl, Natts_pg_proc>(
-		function_oid(names.all_function), rights->all_changes);
+	acl_store<RelationRelationId, RELOID, Anum_pg_class_relacl,
+			  Natts_pg_class>(catalog::cdc_relation_oid(names.view, false), rights->view);
+	acl_store<ProcedureRelationId, PROCOID, Anum_pg_proc_proacl,
+			  Natts_pg_proc>(function_oid(names.all_function), rights->all_changes);
 	if (instance->supports_net_changes)
-		acl_store<ProcedureRelationId, PROCOID, Anum_pg_proc_proacl, Natts_pg_proc>(
-			function_oid(names.net_function), rights->net_changes);
+		acl_store<ProcedureRelationId, PROCOID, Anum_pg_proc_proacl,
+				  Natts_pg_proc>(function_oid(names.net_function), rights->net_changes);
 }
 
 QueryFunctionRights
@@ -436,9 +436,8 @@ query_functions_agree(const catalog::CaptureInstance *instance)
 	for (const catalog::CapturedColumn &column : instance->columns)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(descriptor, leading + column.ordinal - 1);
-		if (!catalog::column_type_equal(
-				column.type,
-				{attribute->atttypid, attribute->atttypmod, attribute->attcollation}))
+		if (!catalog::column_type_equal(column.type, {attribute->atttypid, attribute->atttypmod,
+													  attribute->attcollation}))
 			return false;
 	}
 	return true;
