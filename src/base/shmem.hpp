@@ -70,13 +70,13 @@ enum class CleanupTask : uint8
 /* Cleanup of one database; operations in jobs/cleanup_control.hpp. Protected by SharedState::lock. */
 struct CleanupControl
 {
-	TimestampTz due_at;	   /* Schedule: not before; DT_NOBEGIN: now; DT_NOEND: nothing to look at */
+	TimestampTz due_at; /* Schedule: not before; DT_NOBEGIN: now; DT_NOEND: nothing to look at */
 	TimestampTz restart_at; /* no worker before, after one that failed */
-	int failures;		   /* workers in a row that ended without saying how to go on */
-	bool job_wanted;	   /* Job is asked for */
-	bool registered;	   /* the launcher has registered a worker that has not attached yet */
-	int pid;			   /* 0: none attached */
-	PGPROC *proc;		   /* valid while pid is set */
+	int failures;			/* workers in a row that ended without saying how to go on */
+	bool job_wanted;		/* Job is asked for */
+	bool registered;		/* the launcher has registered a worker that has not attached yet */
+	int pid;				/* 0: none attached */
+	PGPROC *proc;			/* valid while pid is set */
 	CleanupTask running;
 	bool stop_requested; /* the running worker shall end after its step */
 

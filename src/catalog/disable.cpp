@@ -149,9 +149,8 @@ disable_orphan(const DisableRequest &request)
 		request.all ? nullptr : capture_instance_by_name(request.capture_instance, true);
 
 	/* Its oid may be another table's by now. Without event triggers the mark is missing. */
-	if (instance == nullptr ||
-		(!instance->has_drop_pending &&
-		 SearchSysCacheExists1(RELOID, ObjectIdGetDatum(instance->source))))
+	if (instance == nullptr || (!instance->has_drop_pending &&
+								SearchSysCacheExists1(RELOID, ObjectIdGetDatum(instance->source))))
 		return false;
 	require_database_owner("sp_cdc_disable_table");
 	remove_instances(list_make1(instance));

@@ -88,8 +88,7 @@ set_start_lsn(int32 instance_id, XLogRecPtr lsn)
 				  if (!row.is_null(kCtStartLsn) && DatumGetLSN(row[kCtStartLsn]) >= lsn)
 					  return;
 				  row.set(kCtStartLsn, LSNGetDatum(lsn));
-				  CatalogTupleUpdate(relation, &tuple->t_self,
-									 row_form(relation, row, tuple));
+				  CatalogTupleUpdate(relation, &tuple->t_self, row_form(relation, row, tuple));
 			  });
 	return outcome;
 }

@@ -151,12 +151,13 @@ note_error(Cleanup *cleanup, const ErrorData &error, int number)
 void
 warn_rows_remain(Cleanup *cleanup, const Target &target, const ErrorData &error)
 {
-	ereport(
-		WARNING,
-		(errcode(error.sqlerrcode),
-		 errmsg("expired change rows of capture instance \"%s\" could not be removed", target.name),
-		 errdetail("SQL Server error 22852: %s", detail_of(error)),
-		 errhint("They cannot be read any more; the next run of the cleanup job tries again.")));
+	ereport(WARNING,
+			(errcode(error.sqlerrcode),
+			 errmsg("expired change rows of capture instance \"%s\" could not be removed",
+					target.name),
+			 errdetail("SQL Server error 22852: %s", detail_of(error)),
+			 errhint(
+				 "They cannot be read any more; the next run of the cleanup job tries again.")));
 	note_failure(cleanup, psprintf("capture instance \"%s\": %s", target.name, error.message));
 	note_error(cleanup, error, 22852);
 }
@@ -217,9 +218,7 @@ raise_low_ends(XLogRecPtr mark)
 				  if (row.is_null(kCtStartLsn) || DatumGetLSN(row[kCtStartLsn]) >= mark)
 					  return;
 				  row.set(kCtStartLsn, LSNGetDatum(mark));
-				  CatalogTupleUpdate(
-					  relation, &tuple->t_self,
-					  row_form(relation, row, tuple));
+				  CatalogTupleUpdate(relation, &tuple->t_self, row_form(relation, row, tuple));
 			  });
 }
 
@@ -300,12 +299,10 @@ delete_boundary_rows(Cleanup *cleanup, const Target &target)
 	Oid leaf = InvalidOid;
 	Deletion deletion = {};
 
-	in_transaction(
-		[&] { leaf = change_table_leaf_around(target.change_table, target.low_end); });
+	in_transaction([&] { leaf = change_table_leaf_around(target.change_table, target.low_end); });
 	while (OidIsValid(leaf) && !deletion.finished && !shall_stop(cleanup))
 	{
-		show(cleanup,
-			 psprintf("deleting expired rows of capture instance \"%s\"", target.name));
+		show(cleanup, psprintf("deleting expired rows of capture instance \"%s\"", target.name));
 		Deletion next = deletion;
 		if (!run_step(
 				cleanup,
@@ -367,12 +364,11 @@ trim_mapping(Cleanup *cleanup, XLogRecPtr mark)
 					count = delete_mapping(&next, mark, cleanup->threshold);
 				},
 				[&](const ErrorData &error) {
-					ereport(
-						WARNING,
-						(errcode(error.sqlerrcode),
-						 errmsg("expired rows of cdc.lsn_time_mapping could not be removed"),
-						 errdetail("SQL Server error 22853: %s", detail_of(error)),
-						 errhint("The next run of the cleanup job tries again.")));
+					ereport(WARNING,
+							(errcode(error.sqlerrcode),
+							 errmsg("expired rows of cdc.lsn_time_mapping could not be removed"),
+							 errdetail("SQL Server error 22853: %s", detail_of(error)),
+							 errhint("The next run of the cleanup job tries again.")));
 					note_failure(cleanup, psprintf("cdc.lsn_time_mapping: %s", error.message));
 					note_error(cleanup, error, 22853);
 				}))
@@ -479,12 +475,13 @@ cleanup_run_all(DatabaseEntry *entry, int64 retention_minutes, int64 threshold)
 				raise_low_ends(*mark);
 		},
 		[&](const ErrorData &error) {
-			ereport(WARNING,
-					(errcode(error.sqlerrcode), errmsg("cleanup of change tables failed"),
-					 errdetail("SQL Server errors 22923 and 22924: the new low-water mark could not "
-							   "be stored: %s",
-							   detail_of(error)),
-					 errhint("Nothing was removed; the next run of the cleanup job tries again.")));
+			ereport(
+				WARNING,
+				(errcode(error.sqlerrcode), errmsg("cleanup of change tables failed"),
+				 errdetail("SQL Server errors 22923 and 22924: the new low-water mark could not "
+						   "be stored: %s",
+						   detail_of(error)),
+				 errhint("Nothing was removed; the next run of the cleanup job tries again.")));
 			note_failure(cleanup, error.message);
 			note_error(cleanup, error, 22923);
 		});

@@ -52,14 +52,13 @@ require_own_statement(FunctionCallInfo fcinfo)
 [[noreturn]] void
 error_outside_timeline(const CaptureInstance &instance, XLogRecPtr mark)
 {
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-		 errmsg("low_water_mark %X/%X is below the low end of capture instance \"%s\"",
-				CDC_LSN_FORMAT_ARGS(mark), NameStr(instance.name)),
-		 errdetail("SQL Server error 22957: the instance begins at %X/%X.",
-				   CDC_LSN_FORMAT_ARGS(instance.start_lsn)),
-		 errhint("Pass a later LSN, or NULL to remove what lies below the present low end.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("low_water_mark %X/%X is below the low end of capture instance \"%s\"",
+					CDC_LSN_FORMAT_ARGS(mark), NameStr(instance.name)),
+			 errdetail("SQL Server error 22957: the instance begins at %X/%X.",
+					   CDC_LSN_FORMAT_ARGS(instance.start_lsn)),
+			 errhint("Pass a later LSN, or NULL to remove what lies below the present low end.")));
 	pg_unreachable();
 }
 
@@ -75,8 +74,9 @@ resolve_mark(const CaptureInstance &instance, XLogRecPtr mark)
 						CDC_LSN_FORMAT_ARGS(mark)),
 				 errdetail("SQL Server error 22964: there is no row with this start_lsn in "
 						   "cdc.lsn_time_mapping."),
-				 errhint("Take one from there: cdc.fn_cdc_map_time_to_lsn('smallest greater than or "
-						 "equal', ...).")));
+				 errhint(
+					 "Take one from there: cdc.fn_cdc_map_time_to_lsn('smallest greater than or "
+					 "equal', ...).")));
 	if (instance.start_lsn == InvalidXLogRecPtr || mark < instance.start_lsn)
 		error_outside_timeline(instance, mark);
 	std::optional<XLogRecPtr> first =
@@ -101,9 +101,7 @@ store_mark(int32 instance_id, const char *name, XLogRecPtr mark)
 			  [&](Relation relation, HeapTuple tuple) {
 				  Row<kCtColumns> row = row_deform<kCtColumns>(relation, tuple);
 				  row.set(kCtStartLsn, LSNGetDatum(low_end));
-				  CatalogTupleUpdate(
-					  relation, &tuple->t_self,
-					  row_form(relation, row, tuple));
+				  CatalogTupleUpdate(relation, &tuple->t_self, row_form(relation, row, tuple));
 			  });
 }
 
@@ -166,12 +164,13 @@ CDC_FUNCTION(cdc_cleanup_change_table)
 	SPI_commit();
 	const char *failure = remove_below(entry, instance_id, threshold);
 	if (failure != nullptr)
-		ereport(WARNING,
-				(errmsg("expired change rows of capture instance \"%s\" could not be removed", name),
-				 errdetail("SQL Server error 22852: %s.", failure),
-				 errhint("The low-water mark stands. CALL cdc.sp_cdc_cleanup_change_table(%s, NULL) "
-						 "tries again, as the cleanup job does.",
-						 quote_literal_cstr(name))));
+		ereport(
+			WARNING,
+			(errmsg("expired change rows of capture instance \"%s\" could not be removed", name),
+			 errdetail("SQL Server error 22852: %s.", failure),
+			 errhint("The low-water mark stands. CALL cdc.sp_cdc_cleanup_change_table(%s, NULL) "
+					 "tries again, as the cleanup job does.",
+					 quote_literal_cstr(name))));
 	SPI_finish();
 
 	TupleDesc descriptor;
@@ -179,6 +178,5 @@ CDC_FUNCTION(cdc_cleanup_change_table)
 		elog(ERROR, "procedure without result row");
 	Datum values[1] = {BoolGetDatum(failure != nullptr)};
 	bool nulls[1] = {false};
-	PG_RETURN_DATUM(
-		HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }

@@ -123,13 +123,10 @@ cleanup_run_store(CleanupRun &run)
 		return;
 	}
 	ScanKeyData key = scan_key(kCrRunId, F_INT8EQ, Int64GetDatum(run.run_id));
-	rows_scan(kTable, kIndex, {&key, 1}, RowExclusiveLock,
-			  [&](Relation relation, HeapTuple tuple) {
-				  Row<kCrColumns> row = row_from_run(run);
-				  CatalogTupleUpdate(
-					  relation, &tuple->t_self,
-					  row_form(relation, row, tuple));
-			  });
+	rows_scan(kTable, kIndex, {&key, 1}, RowExclusiveLock, [&](Relation relation, HeapTuple tuple) {
+		Row<kCrColumns> row = row_from_run(run);
+		CatalogTupleUpdate(relation, &tuple->t_self, row_form(relation, row, tuple));
+	});
 	CommandCounterIncrement();
 }
 

@@ -22,7 +22,8 @@ namespace
 
 constexpr const char *kTable = "cdc_jobs";
 constexpr const char *kIndex = "cdc_jobs_pkey";
-constexpr uint16 kLockJobs = 1; /* sub-object number as lock tag; the table itself is never locked this way */
+constexpr uint16 kLockJobs =
+	1; /* sub-object number as lock tag; the table itself is never locked this way */
 constexpr int64 kLongestPollingInterval = 86399;
 
 ScanKeyData
@@ -68,11 +69,10 @@ job_find(JobType type)
 	ScanKeyData key = key_of(type);
 	std::optional<Job> job;
 
-	rows_scan(kTable, kIndex, {&key, 1}, AccessShareLock,
-			  [&](Relation relation, HeapTuple tuple) {
-				  HeapTuple copy = heap_copytuple(tuple);
-				  job = Job{copy, row_deform<kJbColumns>(relation, copy)};
-			  });
+	rows_scan(kTable, kIndex, {&key, 1}, AccessShareLock, [&](Relation relation, HeapTuple tuple) {
+		HeapTuple copy = heap_copytuple(tuple);
+		job = Job{copy, row_deform<kJbColumns>(relation, copy)};
+	});
 	return job;
 }
 
@@ -203,12 +203,12 @@ check_pollinginterval(int64 value, const char *hint)
 {
 	if (value >= 0 && value <= kLongestPollingInterval)
 		return;
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid pollinginterval"),
-		 errdetail("SQL Server error 22990: it is %lld, it must be between 0 and %lld seconds.",
-				   static_cast<long long>(value), static_cast<long long>(kLongestPollingInterval)),
-		 errhint("%s", hint)));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid pollinginterval"),
+			 errdetail("SQL Server error 22990: it is %lld, it must be between 0 and %lld seconds.",
+					   static_cast<long long>(value),
+					   static_cast<long long>(kLongestPollingInterval)),
+			 errhint("%s", hint)));
 }
 
 void

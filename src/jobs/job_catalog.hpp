@@ -72,10 +72,10 @@ void jobs_insert_missing();
 void jobs_delete_all();
 
 /* Each raises when the value is out of its range; `hint` says what to do instead. */
-void check_maxtrans(int32 value, const char *hint);				 /* 22991 */
-void check_maxscans(int32 value, const char *hint);				 /* 22970 */
-void check_pollinginterval(int64 value, const char *hint);		 /* 22990 */
-void check_threshold(int64 value, const char *hint);			 /* 22850 */
+void check_maxtrans(int32 value, const char *hint);			   /* 22991 */
+void check_maxscans(int32 value, const char *hint);			   /* 22970 */
+void check_pollinginterval(int64 value, const char *hint);	   /* 22990 */
+void check_threshold(int64 value, const char *hint);		   /* 22850 */
 void error_polling_when_not_continuous(int64 pollinginterval); /* 22999 */
 
 } // namespace cdc::jobs

@@ -36,7 +36,8 @@ using namespace catalog;
 namespace
 {
 
-constexpr const char *kLeaveOutToKeep = "Leave it out for the default, or to keep what the job has.";
+constexpr const char *kLeaveOutToKeep =
+	"Leave it out for the default, or to keep what the job has.";
 constexpr int64 kLongestRetention = 52594800; /* minutes: 100 years */
 
 /* What add_job and change_job take; not given: the default, or as it is. */
@@ -115,11 +116,10 @@ check_applicable(JobType type, const Parameters &p)
 	{
 		for (const auto &[name, given] : of_cleanup)
 			if (given)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("parameter \"%s\" does not apply to the capture job", name),
-						 errdetail("SQL Server error 22995: it is one of the cleanup job."),
-						 errhint("Leave it out, or pass job_type => 'cleanup'.")));
+				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+								errmsg("parameter \"%s\" does not apply to the capture job", name),
+								errdetail("SQL Server error 22995: it is one of the cleanup job."),
+								errhint("Leave it out, or pass job_type => 'cleanup'.")));
 		return;
 	}
 	for (const auto &[name, given] : of_capture)
@@ -140,30 +140,30 @@ check_ranges(const Parameters &p)
 	if (p.pollinginterval)
 		check_pollinginterval(*p.pollinginterval, kLeaveOutToKeep);
 	if (p.retention && (*p.retention < 1 || *p.retention > kLongestRetention))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid retention"),
-				 errdetail("SQL Server error 22994: it is %lld, it must be between 1 and %lld minutes.",
-						   static_cast<long long>(*p.retention),
-						   static_cast<long long>(kLongestRetention)),
-				 errhint("%s", kLeaveOutToKeep)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid retention"),
+			 errdetail("SQL Server error 22994: it is %lld, it must be between 1 and %lld minutes.",
+					   static_cast<long long>(*p.retention),
+					   static_cast<long long>(kLongestRetention)),
+			 errhint("%s", kLeaveOutToKeep)));
 	if (p.threshold)
 		check_threshold(*p.threshold, kLeaveOutToKeep);
 	if (p.every != nullptr && !schedule_interval_is_valid(p.every))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid every"),
 				 errdetail("It is \"%s\", it must be at least 1 second, without negative parts.",
-						   DatumGetCString(DirectFunctionCall1(interval_out,
-															   IntervalPGetDatum(p.every)))),
+						   DatumGetCString(
+							   DirectFunctionCall1(interval_out, IntervalPGetDatum(p.every)))),
 				 errhint("%s", kLeaveOutToKeep)));
 	ActiveWindow window;
 	if (p.active_window != nullptr && pg_strcasecmp(p.active_window, "always") != 0 &&
 		!active_window_parse(p.active_window, &window))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid active_window"),
-				 errdetail("It is \"%s\", it must be two different times of day like "
-						   "\"22:00-06:00\", or \"always\".",
-						   p.active_window),
-				 errhint("%s", kLeaveOutToKeep)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid active_window"),
+						errdetail("It is \"%s\", it must be two different times of day like "
+								  "\"22:00-06:00\", or \"always\".",
+								  p.active_window),
+						errhint("%s", kLeaveOutToKeep)));
 }
 
 /* Writes what was given into the row. */
@@ -301,9 +301,9 @@ add_help_row(ReturnSetInfo *result, JobType type, Job &job, const DatabaseEntry 
 	row.add_column(job.row, kJbJobId);
 	row.add_column(job.row, kJbJobType);
 	row.add_text(psprintf("cdc.%s_%s", get_database_name(MyDatabaseId), job_type_name(type)));
-	for (AttrNumber attribute : {kJbMaxtrans, kJbMaxscans, kJbContinuous, kJbPollinginterval,
-								 kJbRetention, kJbThreshold, kJbStarted, kJbStartTime, kJbEvery,
-								 kJbActiveWindow})
+	for (AttrNumber attribute :
+		 {kJbMaxtrans, kJbMaxscans, kJbContinuous, kJbPollinginterval, kJbRetention, kJbThreshold,
+		  kJbStarted, kJbStartTime, kJbEvery, kJbActiveWindow})
 		row.add_column(job.row, attribute);
 
 	TimestampTz next_run = DT_NOEND;

@@ -40,8 +40,9 @@ start_of_day(Timestamp local)
 TimestampTz
 plus(TimestampTz time, Interval *span)
 {
-	return DatumGetTimestampTz(DirectFunctionCall2(
-		timestamptz_pl_interval, TimestampTzGetDatum(time), IntervalPGetDatum(span)));
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												   TimestampTzGetDatum(time),
+												   IntervalPGetDatum(span)));
 }
 
 /* The next time of day `minutes` after `time`. */
@@ -87,7 +88,8 @@ active_window_parse(const char *text, ActiveWindow *window)
 	char rest;
 
 	if (strlen(text) != strlen("HH:MM-HH:MM") ||
-		sscanf(text, "%2d:%2d-%2d:%2d%c", &hours[0], &minutes[0], &hours[1], &minutes[1], &rest) != 4)
+		sscanf(text, "%2d:%2d-%2d:%2d%c", &hours[0], &minutes[0], &hours[1], &minutes[1], &rest) !=
+			4)
 		return false;
 	for (size_t i = 0; text[i] != '\0'; i++)
 		if ("00:00-00:00"[i] == '0' && (text[i] < '0' || text[i] > '9'))
@@ -96,7 +98,8 @@ active_window_parse(const char *text, ActiveWindow *window)
 		if (minutes[i] > 59 || hours[i] * 60 + minutes[i] > kMinutesOfDay)
 			return false;
 	*window = {hours[0] * 60 + minutes[0], hours[1] * 60 + minutes[1]};
-	return window->from % kMinutesOfDay != window->to % kMinutesOfDay && window->from < kMinutesOfDay;
+	return window->from % kMinutesOfDay != window->to % kMinutesOfDay &&
+		   window->from < kMinutesOfDay;
 }
 
 bool

@@ -124,14 +124,13 @@ refuse_hopeless_wait(DatabaseEntry *entry)
 						error.hint[0] != '\0' ? errhint("%s", error.hint) : 0));
 	}
 	if (entry->state == CaptureState::OutsideWindow)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("capture job waits for its active window"),
-				 errdetail("It goes on at %s. Changes are captured up to %X/%X.",
-						   timestamptz_to_str(entry->restart_at),
-						   CDC_LSN_FORMAT_ARGS(pg_atomic_read_u64(&entry->captured_lsn))),
-				 errhint("CALL cdc.sp_cdc_change_job(active_window => 'always') and CALL "
-						 "cdc.sp_cdc_start_job() to have it run now.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("capture job waits for its active window"),
+						errdetail("It goes on at %s. Changes are captured up to %X/%X.",
+								  timestamptz_to_str(entry->restart_at),
+								  CDC_LSN_FORMAT_ARGS(pg_atomic_read_u64(&entry->captured_lsn))),
+						errhint("CALL cdc.sp_cdc_change_job(active_window => 'always') and CALL "
+								"cdc.sp_cdc_start_job() to have it run now.")));
 	if (entry->mode != WorkerMode::Stopped || registry_is_running(*entry))
 		return;
 

@@ -234,9 +234,10 @@ database_remove_all()
 	ListCell *cell;
 	foreach (cell, capture::ddl_dropped_tables())
 		catalog::change_table_drop(lfirst_oid(cell));
-	for (const char *table : {"change_tables", "captured_columns", "index_columns", "ddl_history",
-							  "lsn_time_mapping", "cdc_jobs", "cleanup_runs", "gaps", "_errors", "_identity",
-							  "_progress", "_replica_identity", "_instance_start", "_source_drops"})
+	for (const char *table :
+		 {"change_tables", "captured_columns", "index_columns", "ddl_history", "lsn_time_mapping",
+		  "cdc_jobs", "cleanup_runs", "gaps", "_errors", "_identity", "_progress",
+		  "_replica_identity", "_instance_start", "_source_drops"})
 		catalog::rows_delete(table, nullptr, {});
 	CommandCounterIncrement();
 	/* The writer that has just gone may still be letting go of it: wait. */
