@@ -290,8 +290,34 @@ INSERT INTO secret VALUES (4, 'four');
 SELECT mistake('ALTER TABLE ' || :'leaf' || ' DROP CONSTRAINT mistake');
 CALL cdc.sp_cdc_start_job();
 CALL cdc.wait_for_capture();
+SELECT 'ALTER TABLE ' || :'leaf' || ' ENABLE ROW LEVEL SECURITY' \gexec
+INSERT INTO secret VALUES (5, 'five');
+SELECT mistake('ALTER TABLE ' || :'leaf' || ' DISABLE ROW LEVEL SECURITY');
+CALL cdc.sp_cdc_start_job();
+CALL cdc.wait_for_capture();
+CREATE FUNCTION src.on_value(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM src.trap('index'); RETURN $1; END $$;
+SELECT 'CREATE INDEX mistake ON ' || :'leaf' || ' (src.on_value(v)) WHERE id > 4' \gexec
+DELETE FROM src.ran_as;
+INSERT INTO secret VALUES (6, 'six');
+SELECT mistake('DROP INDEX cdc.mistake');
+CALL cdc.sp_cdc_start_job();
+CALL cdc.wait_for_capture();
 SELECT * FROM changes('src_secret');
 SELECT * FROM ran_as;
+
+-- 8. Default privileges of whoever installs and enables give nobody a right to change rows.
+GRANT regress_cdc_gate TO regress_cdc_maker;
+ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO regress_cdc_attacker;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO regress_cdc_attacker;
+CREATE TABLE later (id integer PRIMARY KEY);
+REVOKE ALL ON later FROM regress_cdc_attacker;
+CALL cdc.sp_cdc_enable_table('src', 'later', 'regress_cdc_gate');
+INSERT INTO later VALUES (1);
+CALL cdc.wait_for_capture();
+SELECT outcome('regress_cdc_attacker', $$SELECT count(*) FROM cdc.fn_cdc_get_all_changes_src_later('0/1', '0/1', 'all')$$) AS function,
+	outcome('regress_cdc_attacker', 'SELECT count(*) FROM cdc.src_later_ct') AS change_table, outcome('regress_cdc_attacker', $$SELECT cdc.fn_cdc_get_min_lsn('src_later')$$) AS min_lsn;
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM regress_cdc_attacker;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM regress_cdc_attacker;
 
 -- As if nothing had happened.
 SELECT state, failures FROM cdc.pg_stat_cdc WHERE database = current_database();

@@ -205,6 +205,22 @@ BEGIN
 END $$;
 SELECT plan_has($$SELECT id FROM mine.fn_all_changes_public_item(NULL, NULL, 'all') WHERE id = 1$$, '_check_window') AS inlined;
 
+-- Not started yet; across a gap, and beside it.
+\set VERBOSITY terse
+CALL cdc.sp_cdc_stop_job('capture');
+CREATE TABLE late (id integer PRIMARY KEY);
+CALL cdc.sp_cdc_enable_table('public', 'late', NULL);
+SELECT count(*) FROM (SELECT create_script FROM cdc.sp_cdc_generate_wrapper_function('public_late')) AS s;
+SELECT * FROM cdc._wrapper_window('public_late', false, true, NULL, NULL, 'all');
+CALL cdc.sp_cdc_start_job('capture');
+CALL cdc.wait_for_capture();
+SELECT start_lsn AS second FROM cdc.lsn_time_mapping WHERE tran_end_time = :'t2' \gset
+INSERT INTO cdc.gaps (start_lsn, end_lsn, reason, detected_at) VALUES (:'second', cdc.fn_cdc_increment_lsn(:'second'), 'made by hand', now());
+SELECT in_window(false, NULL, :'t1') AS before, in_window(false, :'t1', :'t2') AS across, in_window(false, :'t2', :'t3') AS after, in_window(false, NULL, NULL) AS whole,
+	in_window(true, :'t1', :'t2') AS open_before, in_window(true, :'t2', :'t3') AS open_across;
+DELETE FROM cdc.gaps;
+\set VERBOSITY default
+
 -- Nothing of ours depends on them: the instance goes, they stay and say so; the same name works again.
 CALL cdc.sp_cdc_disable_table('public', 'item', 'all');
 \set VERBOSITY terse
@@ -221,6 +237,6 @@ DROP EXTENSION cdc;
 SELECT count(*) FROM mine.fn_all_changes_public_item(NULL, NULL, 'all');
 SET client_min_messages = warning;
 DROP SCHEMA trap, mine, open_end CASCADE;
-DROP TABLE item, keyless, "O'dd $wrapper$", clash;
+DROP TABLE item, keyless, late, "O'dd $wrapper$", clash;
 DROP FUNCTION in_window, windows, plan_has;
 DROP ROLE regress_cdc_reader, regress_cdc_nobody;
