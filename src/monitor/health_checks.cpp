@@ -543,6 +543,21 @@ health_check(HealthReport *report, Oid database_oid, DatabaseEntry *entry, bool 
 	check_slots_free(report, facts);
 }
 
+void
+health_expect_no_slot(const DatabaseEntry *entry)
+{
+	with_lock(monitor_state()->lock, LW_EXCLUSIVE, [&] { monitor_entry(entry)->had_slot = false; });
+}
+
+bool
+health_misses_slot(const DatabaseEntry *entry)
+{
+	NameData slot = worker::slot_name_for(entry->database_oid);
+
+	return monitor_entry(entry)->had_slot &&
+		   SearchNamedReplicationSlot(NameStr(slot), true) == nullptr;
+}
+
 long
 health_watch(long nap_ms)
 {
@@ -562,10 +577,14 @@ health_watch(long nap_ms)
 		{
 			DatabaseEntry *entry = &shared->entries[i];
 			NameData slot = worker::slot_name_for(entry->database_oid);
+			if (!OidIsValid(entry->database_oid) || entry->hold_pid != 0)
+				continue;
 			/* One that is being enabled, or was disabled, has no slot and nobody misses it. */
-			if (OidIsValid(entry->database_oid) &&
-				(entry->state == CaptureState::NeedsAction ||
-				 SearchNamedReplicationSlot(NameStr(slot), true) != nullptr))
+			if (SearchNamedReplicationSlot(NameStr(slot), true) != nullptr)
+				with_lock(monitor_state()->lock, LW_EXCLUSIVE,
+						  [&] { monitor_entry(entry)->had_slot = true; });
+			if (entry->state == CaptureState::NeedsAction || health_misses_slot(entry) ||
+				SearchNamedReplicationSlot(NameStr(slot), true) != nullptr)
 				watch_database(entry);
 		}
 	}

@@ -58,4 +58,10 @@ double capture_lag_seconds(DatabaseEntry *entry);
  */
 long health_watch(long nap_ms);
 
+/* A slot that goes now is not missed: its database is disabled or dropped. Takes MonitorState::lock. */
+void health_expect_no_slot(const DatabaseEntry *entry);
+
+/* The launcher keeps the entry of a database whose slot somebody else has dropped. */
+bool health_misses_slot(const DatabaseEntry *entry);
+
 } // namespace cdc::monitor

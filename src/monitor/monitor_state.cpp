@@ -95,6 +95,7 @@ monitor_state_forget(const DatabaseEntry *entry)
 		memset(static_cast<void *>(mine->errors), 0, sizeof(mine->errors));
 		memset(static_cast<void *>(mine->health), 0, sizeof(mine->health));
 		mine->counted_records = 0;
+		mine->had_slot = false;
 		mine->next_error = 0;
 		pg_atomic_write_u32(&mine->phase, 0);
 		for (pg_atomic_uint64 *number :

@@ -100,6 +100,7 @@ struct MonitorEntry
 	int next_error;
 	PendingError errors[kPendingErrors];
 	HealthMemory health[kHealthItems]; /* the launcher's */
+	bool had_slot; /* the launcher has seen it: nobody of us has dropped it since */
 
 	/* --- atomics --- */
 	pg_atomic_uint32 phase;			   /* writer: ScanPhase */

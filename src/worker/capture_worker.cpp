@@ -23,6 +23,7 @@
 #include "catalog/publications.hpp"
 #include "jobs/schedule.hpp"
 #include "monitor/error_log.hpp"
+#include "monitor/health_checks.hpp"
 #include "monitor/scan_sessions.hpp"
 #include "worker/gap_control.hpp"
 #include "worker/registry.hpp"
@@ -121,6 +122,7 @@ drop_orphan_slot(DatabaseEntry *entry)
 
 	if (slot == nullptr || slot->active_pid != 0 || strcmp(NameStr(slot->data.plugin), "cdc") != 0)
 		return;
+	monitor::health_expect_no_slot(entry);
 	ReplicationSlotDrop(NameStr(name), true);
 	ereport(LOG, (errmsg("dropped replication slot \"%s\"", NameStr(name)),
 				  errdetail("Database %u is not enabled for change data capture.", MyDatabaseId)));

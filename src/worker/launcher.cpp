@@ -278,7 +278,7 @@ launcher_loop()
 			if (mode != WorkerMode::Stopped)
 				start_worker(i, mode);
 			else if (entry->state == CaptureState::Stopped &&
-					 !database_has_slot(entry->database_oid))
+					 !database_has_slot(entry->database_oid) && !monitor::health_misses_slot(entry))
 				registry_release_unused(entry);
 		}
 		nap = monitor::health_watch(nap);

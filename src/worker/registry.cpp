@@ -18,6 +18,7 @@
 
 #include "base/scope.hpp"
 #include "jobs/cleanup_control.hpp"
+#include "monitor/health_checks.hpp"
 #include "monitor/monitor_state.hpp"
 #include "worker/registry.hpp"
 
@@ -525,6 +526,7 @@ registry_terminate(DatabaseEntry *entry)
 void
 registry_hold(DatabaseEntry *entry)
 {
+	monitor::health_expect_no_slot(entry);
 	locked([&] {
 		entry->hold_pid = MyProcPid;
 		if (registry_is_running(*entry))
@@ -537,6 +539,7 @@ registry_hold(DatabaseEntry *entry)
 void
 registry_unhold(DatabaseEntry *entry)
 {
+	monitor::health_expect_no_slot(entry);
 	locked([&] { entry->hold_pid = 0; });
 	registry_wake_launcher();
 }
