@@ -261,13 +261,20 @@ type_change_follow(const TypeChangeRequest &request)
 									 ntypes};
 	StringInfoData text;
 
-	/* Only a name has changed: not worth waiting for who has the table, and disabling it deletes it. */
+	/*
+	 * Only a name has changed, or nothing: not worth waiting for who has the table. A session that is
+	 * disabling the instance holds it, and then the row types that would be looked at.
+	 */
 	bool renamed = changed_types(request, instance, types);
 	if (plans.empty())
 	{
-		if (renamed && ConditionalLockRelationOid(instance->change_table, AccessShareLock))
+		if (!ConditionalLockRelationOid(instance->change_table, AccessShareLock))
+			return nullptr;
+		if (renamed)
 			captured_columns_set_types(instance, types);
 		try_renew_functions(instance);
+		if (!renamed)
+			UnlockRelationOid(instance->change_table, AccessShareLock);
 		return nullptr;
 	}
 
