@@ -28,6 +28,17 @@ UPDATE cdc.cdc_jobs SET started = true WHERE job_type = 'capture';
 SELECT * FROM alarms;
 CALL cdc.sp_cdc_start_job();
 
+-- A job that waits for its active window is not late. (Windows of a minute, twelve hours away.)
+CALL cdc.sp_cdc_stop_job();
+UPDATE cdc.cdc_jobs SET started = true, active_window = to_char(localtime + interval '12 hours', 'HH24:MI') || '-' || to_char(localtime + interval '12 hours 1 minute', 'HH24:MI') WHERE job_type = 'capture';
+CALL cdc.sp_cdc_start_job();
+SELECT poll_until($$(SELECT worker_pid IS NULL AND state = 'outside window' FROM cdc.pg_stat_cdc WHERE database = current_database())$$);
+SELECT * FROM alarms;
+SELECT check_name, value, detail FROM cdc.health() WHERE check_name = 'capture_worker';
+CALL cdc.sp_cdc_stop_job();
+UPDATE cdc.cdc_jobs SET started = true, active_window = NULL WHERE job_type = 'capture';
+CALL cdc.sp_cdc_start_job();
+
 -- Capture that has failed.
 SELECT inhrelid::regclass AS leaf FROM pg_inherits, cdc.change_tables WHERE inhparent = object_id AND capture_instance = 'src_t' ORDER BY inhrelid::regclass::text LIMIT 1 \gset
 ALTER TABLE :leaf ENABLE ROW LEVEL SECURITY;

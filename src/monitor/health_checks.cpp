@@ -294,6 +294,21 @@ check_lag(HealthReport *report, const Facts &facts)
 	}
 }
 
+/* A job with an active window is late by intention, until the window opens. WAL is looked at all the same. */
+void
+excuse_lag(HealthReport *report, const Facts &facts)
+{
+	if (facts.entry.state != CaptureState::OutsideWindow)
+		return;
+	for (int i = 1; i <= 2; i++)
+	{
+		HealthItem *item = &report->items[report->count - i];
+		item->status = HealthStatus::Ok;
+		say(item->detail, "The job waits for its active window.");
+		item->action[0] = '\0';
+	}
+}
+
 void
 check_slot(HealthReport *report, const Facts &facts)
 {
@@ -537,6 +552,7 @@ health_check(HealthReport *report, Oid database_oid, DatabaseEntry *entry, bool 
 	check_worker(report, facts);
 	check_decoder(report, facts);
 	check_lag(report, facts);
+	excuse_lag(report, facts);
 	check_slot(report, facts);
 	check_wal(report, facts);
 	check_catalog_xmin(report, facts);
