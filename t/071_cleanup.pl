@@ -153,6 +153,28 @@ is(problems_of_leaves(), 0, 'what was half detached is gone');
 oracle_ok($node, $db, 'whole after a run that failed', baseline => \%baseline, cleaned => 1);
 
 #
+# An instance that somebody is disabling keeps only itself from expiring
+#
+$load = start_load($node, $db, [ [ $script, 1 ] ], clients => 2, seconds => 1, seed => $seed);
+finish_load($load);
+my $former = $mark;
+$mark = take_baseline();
+$reader = $node->background_psql($db, on_error_die => 1, timeout => $PostgreSQL::Test::Utils::timeout_default);
+$reader->query_safe("BEGIN; CALL cdc.sp_cdc_disable_table('public', 'large', 'all')");
+$node->safe_psql($db, "CALL cdc.sp_cdc_start_job('cleanup')");
+wait_for_sql("NOT running AND last_run_status = 'failed' FROM cdc.sp_cdc_help_jobs() WHERE job_type = 'cleanup'", 'the run has failed');
+like(job('last_run_message'), qr/public_large.*another transaction/, 'it says for which instance');
+is($node->safe_psql($db, "SELECT string_agg(capture_instance, ',' ORDER BY capture_instance) FROM cdc.change_tables WHERE start_lsn = '$mark'"),
+	'public_keyless,public_plain', 'the low ends of the others are raised');
+is($node->safe_psql($db, 'SELECT min(start_lsn) FROM cdc.lsn_time_mapping'), $former, 'the mapping goes as far back as the one that is held');
+$reader->query_safe('ROLLBACK');
+$reader->quit;
+$node->safe_psql($db, "CALL cdc.sp_cdc_start_job('cleanup')");
+wait_for_sql("NOT running AND last_run_status = 'succeeded' FROM cdc.sp_cdc_help_jobs() WHERE job_type = 'cleanup'", 'the next run gets on');
+is(low_ends(), $mark, 'all are at the mark');
+oracle_ok($node, $db, 'whole after the disabling was taken back', baseline => \%baseline, cleaned => 1);
+
+#
 # Stopping a run
 #
 $load = start_load($node, $db, [ [ $script, 1 ] ], clients => 2, seconds => 1, seed => $seed);

@@ -162,6 +162,17 @@ warn_rows_remain(Cleanup *cleanup, const Target &target, const ErrorData &error)
 	note_error(cleanup, error, 22852);
 }
 
+void
+warn_held(Cleanup *cleanup, const Target &target)
+{
+	ErrorData error;
+	memset(static_cast<void *>(&error), 0, sizeof(error));
+	error.elevel = WARNING;
+	error.sqlerrcode = ERRCODE_LOCK_NOT_AVAILABLE;
+	error.message = pstrdup("another transaction is changing the instance");
+	warn_rows_remain(cleanup, target, error);
+}
+
 /* The instances that have started, by their change table's oid, or only one of them. In the run's memory. */
 List *
 read_targets(Cleanup *cleanup, int32 instance_id)
@@ -206,13 +217,15 @@ find_mark(int64 retention_minutes)
 						 *base - retention_minutes * USECS_PER_MINUTE, nullptr);
 }
 
-/* Raises the low end of every instance that has a lower one. */
-void
-raise_low_ends(XLogRecPtr mark)
+/* Raises the low end of one instance; false: another transaction is changing its row. */
+bool
+raise_low_end(int32 instance_id, XLogRecPtr mark)
 {
-	/* Backends and the writer change these rows, too. */
-	rows_lock("change_tables", nullptr, {});
-	rows_scan("change_tables", nullptr, {}, RowExclusiveLock,
+	ScanKeyData key = scan_key(kCtInstanceId, F_INT4EQ, Int32GetDatum(instance_id));
+
+	if (!rows_try_lock("change_tables", "change_tables_instance_id_key", {&key, 1}))
+		return false;
+	rows_scan("change_tables", "change_tables_instance_id_key", {&key, 1}, RowExclusiveLock,
 			  [&](Relation relation, HeapTuple tuple) {
 				  Row<kCtColumns> row = row_deform<kCtColumns>(relation, tuple);
 				  if (row.is_null(kCtStartLsn) || DatumGetLSN(row[kCtStartLsn]) >= mark)
@@ -220,6 +233,27 @@ raise_low_ends(XLogRecPtr mark)
 				  row.set(kCtStartLsn, LSNGetDatum(mark));
 				  CatalogTupleUpdate(relation, &tuple->t_self, row_form(relation, row, tuple));
 			  });
+	return true;
+}
+
+/*
+ * Raises the low end of every instance that has a lower one. Instances whose row somebody holds, to
+ * disable them most likely, are left as they are and returned: nobody's open transaction shall keep the others'
+ * changes from expiring. Nothing at or above such a low end is removed, neither here nor in the mapping.
+ */
+List *
+raise_low_ends(Cleanup *cleanup, XLogRecPtr mark)
+{
+	List *held = NIL;
+	ListCell *cell;
+
+	foreach (cell, read_targets(cleanup, 0))
+	{
+		auto *target = static_cast<Target *>(lfirst(cell));
+		if (target->low_end < mark && !raise_low_end(target->instance_id, mark))
+			in_context(cleanup->memory, [&] { held = lappend(held, target); });
+	}
+	return held;
 }
 
 void
@@ -464,6 +498,7 @@ cleanup_run_all(DatabaseEntry *entry, int64 retention_minutes, int64 threshold)
 {
 	Cleanup *cleanup = begin(entry, true, threshold);
 	std::optional<XLogRecPtr> mark;
+	List *held = NIL;
 	List *targets = NIL;
 
 	show(cleanup, "raising the low-water mark");
@@ -471,8 +506,9 @@ cleanup_run_all(DatabaseEntry *entry, int64 retention_minutes, int64 threshold)
 		cleanup,
 		[&] {
 			mark = find_mark(retention_minutes);
+			held = NIL;
 			if (mark)
-				raise_low_ends(*mark);
+				held = raise_low_ends(cleanup, *mark);
 		},
 		[&](const ErrorData &error) {
 			ereport(
@@ -490,6 +526,8 @@ cleanup_run_all(DatabaseEntry *entry, int64 retention_minutes, int64 threshold)
 		XLogRecPtr lowest = *mark;
 		ListCell *cell;
 
+		foreach (cell, held)
+			warn_held(cleanup, *static_cast<Target *>(lfirst(cell)));
 		cleanup->run.low_water_mark = *mark;
 		in_transaction([&] {
 			targets = read_targets(cleanup, 0);
