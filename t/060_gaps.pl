@@ -195,7 +195,12 @@ stands($db, qr/cannot be used/, 'slot recreated');
 refused($db, $resume, '42710', 'pg_drop_replication_slot', 'slot recreated: somebody else\'s slot is not dropped');
 stands($db, qr/cannot be used/, 'slot recreated, after a vain call');
 $node->safe_psql($db, "SELECT pg_drop_replication_slot('$slot')");
-resumes($db, $resume, 'slot recreated');
+# The owner of the database may do it, with EXECUTE, and see what was lost.
+$node->safe_psql('postgres', "CREATE ROLE dba; ALTER DATABASE $db OWNER TO dba");
+refused($db, "SET ROLE dba; $resume", '42501', 'permission denied for procedure', 'the owner of the database without EXECUTE');
+$node->safe_psql($db, 'GRANT EXECUTE ON PROCEDURE cdc.resume_after_gap() TO dba');
+is($node->safe_psql($db, 'SET ROLE dba; SELECT count(*) FROM cdc.gaps WHERE end_lsn IS NULL'), '1', 'the owner of the database sees the gap');
+resumes($db, "SET ROLE dba; $resume", 'slot recreated');
 
 # --- The server invalidates it --------------------------------------------------------------------
 captured($db);

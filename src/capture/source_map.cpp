@@ -13,6 +13,7 @@ extern "C" {
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "catalog/partition.h"
+#include "catalog/pg_inherits.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/relcache.h"
@@ -340,16 +341,29 @@ source_map_trim()
 }
 
 List *
-source_map_tracked()
+source_map_captured()
 {
 	List *relations = NIL;
-	HASH_SEQ_STATUS scan;
+	Oid schema = get_namespace_oid(catalog::kSchema, true);
+	Oid change_tables =
+		OidIsValid(schema) ? historic_relation(schema, "change_tables") : InvalidOid;
 
-	hash_seq_init(&scan, sources);
-	while (Source *source = static_cast<Source *>(hash_seq_search(&scan)))
-		if (source->kind == SourceKind::Tracked)
-			relations = lappend_oid(relations, source->relid);
-	return relations;
+	if (!OidIsValid(change_tables))
+		return NIL;
+	Relation table = table_open(change_tables, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, nullptr, 0, nullptr);
+	while (HeapTuple tuple = systable_getnext(scan))
+		relations =
+			list_append_unique_oid(relations, catalog_value<Oid>(tuple, RelationGetDescr(table),
+																 catalog::kCtSourceObjectId));
+	systable_endscan(scan);
+	table_close(table, AccessShareLock);
+
+	List *result = NIL;
+	ListCell *cell;
+	foreach (cell, relations)
+		result = list_concat(result, find_all_inheritors(lfirst_oid(cell), NoLock, nullptr));
+	return result;
 }
 
 Source *

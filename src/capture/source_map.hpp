@@ -67,8 +67,11 @@ uint32 source_map_new_layout();
  */
 void source_map_trim();
 
-/* Captured relations that the map knows (List of Oid), in the current context. */
-List *source_map_tracked();
+/*
+ * Every table that is captured at this WAL position, with its partitions (List of Oid), in the current
+ * context. Needs a callback's transaction.
+ */
+List *source_map_captured();
 
 /* The entry of a relation; owned by the map, valid until the next call. Needs a callback's transaction. */
 Source *source_map_lookup(Relation relation);

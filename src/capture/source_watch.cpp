@@ -19,7 +19,7 @@ namespace cdc::capture
 namespace
 {
 
-/* Noted in a callback that must not allocate. More than these: all known sources are looked at. */
+/* Noted in a callback that must not allocate. More than these: every source is looked at. */
 constexpr int kMaxNoted = 1024;
 
 Oid noted[kMaxNoted];
@@ -47,20 +47,35 @@ storage_of(Oid relid)
 	return storage;
 }
 
+/* The sources looked at in one check: a command on a large tree notes each of its partitions. */
+struct Trees
+{
+	List *logged;	/* Oid of roots */
+	List *unlogged; /* the same, with an unlogged table somewhere */
+};
+
 /* A flaw of another partition is not over because this one is sound. */
 bool
-is_tree_logged(Oid root)
+is_tree_logged(Trees *trees, Oid root)
 {
 	ListCell *cell;
 
+	if (list_member_oid(trees->logged, root))
+		return true;
+	if (list_member_oid(trees->unlogged, root))
+		return false;
 	foreach (cell, find_all_inheritors(root, NoLock, nullptr))
 		if (storage_of(lfirst_oid(cell)).persistence == RELPERSISTENCE_UNLOGGED)
+		{
+			trees->unlogged = lappend_oid(trees->unlogged, root);
 			return false;
+		}
+	trees->logged = lappend_oid(trees->logged, root);
 	return true;
 }
 
 void
-check(Oid relid, SourceVisitor visit)
+check(Oid relid, Trees *trees, SourceVisitor visit)
 {
 	Storage storage = storage_of(relid);
 
@@ -74,7 +89,7 @@ check(Oid relid, SourceVisitor visit)
 	{
 		const Target &target = source->targets[t];
 		SourceFlaw flaw = source_flaw(relation, target);
-		if (flaw != SourceFlaw::None || is_tree_logged(target.root))
+		if (flaw != SourceFlaw::None || is_tree_logged(trees, target.root))
 			visit(target, relation, flaw);
 	}
 	RelationClose(relation);
@@ -132,15 +147,16 @@ source_watch_check(SourceVisitor visit)
 {
 	/* Looking may invalidate more, which is then noted for the next time. */
 	List *relations = NIL;
+	Trees trees = {};
 	ListCell *cell;
 
 	for (int i = 0; i < nnoted; i++)
 		relations = lappend_oid(relations, noted[i]);
 	if (overflown)
-		relations = list_concat_unique_oid(relations, source_map_tracked());
+		relations = source_map_captured();
 	source_watch_reset();
 	foreach (cell, relations)
-		check(lfirst_oid(cell), visit);
+		check(lfirst_oid(cell), &trees, visit);
 }
 
 } // namespace cdc::capture
