@@ -1534,7 +1534,7 @@ WITH base AS (
 ), refused AS (
 	SELECT pg_catalog.count(*) AS n, pg_catalog.min(
 		pg_catalog.format('Partition %I of capture instance "%s" has got %s.', p.leaf, t.capture_instance, p.problem)) AS detail
-	FROM cdc._change_table_problems AS p JOIN cdc.change_tables AS t USING (object_id)
+	FROM cdc._change_table_problems AS p JOIN cdc.change_tables AS t ON t.object_id OPERATOR(pg_catalog.=) p.object_id
 ), identity AS (
 	SELECT pg_catalog.count(*) AS n,
 		pg_catalog.min(pg_catalog.format('%I.%I', n.nspname, r.relname)) AS example
@@ -1552,8 +1552,8 @@ WITH base AS (
 			JOIN pg_catalog.pg_class AS xc ON xc.oid OPERATOR(pg_catalog.=) x.indexrelid
 			WHERE x.indrelid OPERATOR(pg_catalog.=) r.oid
 				AND (r.relispartition OR xc.relname OPERATOR(pg_catalog.=) t.index_name)
-				AND CASE r.relreplident WHEN 'i'::"char" THEN x.indisreplident
-					WHEN 'd'::"char" THEN x.indisprimary ELSE false END))
+				AND ((r.relreplident OPERATOR(pg_catalog.=) 'i'::"char" AND x.indisreplident)
+					OR (r.relreplident OPERATOR(pg_catalog.=) 'd'::"char" AND x.indisprimary))))
 ), evt AS (
 	SELECT pg_catalog.count(*) AS total,
 		pg_catalog.count(*) FILTER (WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'A'::"char") AS off,

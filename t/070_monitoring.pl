@@ -198,6 +198,12 @@ $node->append_conf('postgresql.conf', "max_worker_processes = 32\n");
 $node->restart;
 wait_captured($node, $db);
 is($node->safe_psql($db, q(SELECT count(*) FROM cdc.health() WHERE status = 'critical')), '0', 'all is well again');
+
+# Not preloaded: the views are there, and health() says what is wrong.
+$node->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
+$node->restart;
+is($node->safe_psql($db, q(SELECT check_name, value FROM cdc.health() WHERE status <> 'ok' AND check_name <> 'server_version')), 'settings|wal_level logical, not preloaded', 'not preloaded: critical');
+is($node->safe_psql($db, 'SELECT (SELECT count(*) FROM cdc.dm_cdc_log_scan_sessions), (SELECT count(*) FROM cdc.pg_stat_cdc_tables), (SELECT count(*) FROM cdc.databases WHERE is_cdc_enabled)'), '0|1|1', 'and the views work');
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|was terminated by signal/, 'no process crashed');
 
 $node->stop;

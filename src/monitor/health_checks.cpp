@@ -521,6 +521,10 @@ capture_lag_seconds(DatabaseEntry *entry)
 		static_cast<TimestampTz>(Max(pg_atomic_read_u64(&monitor_entry(entry)->caught_up_at),
 									 pg_atomic_read_u64(&entry->last_commit_time)));
 
+	/* Commits that changed nothing captured count, too, once everything before them is captured. */
+	if (captured > pg_atomic_read_u64(&monitor_entry(entry)->last_commit_lsn))
+		known = Max(known, static_cast<TimestampTz>(
+							   pg_atomic_read_u64(&monitor_entry(entry)->last_commit_time)));
 	if (captured != 0 && captured >= capture::wal_inserted_up_to())
 		return 0;
 	if (known == 0)

@@ -372,7 +372,6 @@ end_group(CaptureWorker *worker)
 		monitor::scan_session_end(change_writer_read_lsn(worker->writer));
 	polling_wait(worker);
 	worker->budget = group_budget(scan);
-	monitor::scan_session_begin();
 	return false;
 }
 
@@ -434,10 +433,11 @@ capture_loop(CaptureWorker *worker)
 
 	worker->budget = group_budget(entry->scan);
 	monitor::scan_session_phase(monitor::ScanPhase::Reading);
-	if (runs_in_groups(entry->scan))
-		monitor::scan_session_begin();
 	for (;;)
 	{
+		/* A group is a session, which does not begin before the waiting is over. */
+		if (runs_in_groups(entry->scan))
+			monitor::scan_session_begin();
 		if (take_changes(worker))
 		{
 			attend(worker);
