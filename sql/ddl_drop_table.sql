@@ -84,6 +84,20 @@ CALL cdc.sp_cdc_disable_table('src', 'kept', 'kept_2');
 CALL cdc.wait_for_capture();
 SELECT * FROM left_over WHERE name ~ 'kept' OR kind = 'drop';
 
+-- Kept until the cleanup has nothing left of it: the low-water mark behind the drop.
+CREATE TABLE aging (id integer PRIMARY KEY);
+CALL cdc.sp_cdc_enable_table('src', 'aging', NULL, drop_action => 'keep');
+INSERT INTO aging VALUES (1);
+CALL cdc.wait_for_capture();
+SELECT max("__$start_lsn") AS mark FROM cdc.src_aging_ct \gset
+DROP TABLE aging;
+INSERT INTO only_one VALUES (4, 'later');
+CALL cdc.wait_for_capture();
+CALL cdc.sp_cdc_cleanup_change_table('src_aging', :'mark');
+SELECT count(*) FROM changes('src_aging');
+CALL cdc.sp_cdc_cleanup_change_table('src_aging', cdc.fn_cdc_get_max_lsn());
+SELECT poll_until($$NOT EXISTS (SELECT FROM left_over WHERE name ~ 'aging')$$);
+
 -- What a user has made on a query function keeps the instance, until it goes. Capture goes on.
 CREATE TABLE watched (id integer PRIMARY KEY, v text);
 CALL cdc.sp_cdc_enable_table('src', 'watched', NULL);
