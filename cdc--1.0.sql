@@ -962,7 +962,7 @@ LANGUAGE c
 AS 'MODULE_PATHNAME', 'cdc_on_sql_drop';
 REVOKE ALL ON FUNCTION cdc._on_sql_drop() FROM PUBLIC;
 COMMENT ON FUNCTION cdc._on_sql_drop() IS
-	'captured tables that are dropped: marks their capture instances';
+	'captured tables, partitions and columns that are dropped, and keys that must not be';
 
 CREATE EVENT TRIGGER cdc_ddl_command_start ON ddl_command_start
 	WHEN TAG IN ('ALTER TABLE')

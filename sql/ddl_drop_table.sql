@@ -84,6 +84,22 @@ CALL cdc.sp_cdc_disable_table('src', 'kept', 'kept_2');
 CALL cdc.wait_for_capture();
 SELECT * FROM left_over WHERE name ~ 'kept' OR kind = 'drop';
 
+-- In a prepared transaction: nothing happens until it is committed.
+CREATE TABLE prepared (id integer PRIMARY KEY);
+CALL cdc.sp_cdc_enable_table('src', 'prepared', NULL, drop_action => 'keep');
+BEGIN;
+INSERT INTO prepared VALUES (1);
+DROP TABLE prepared;
+PREPARE TRANSACTION 'cdc_ddl_drop_table';
+INSERT INTO only_one VALUES (5, 'meanwhile');
+CALL cdc.wait_for_capture();
+SELECT op, "row" FROM changes('src_only_one') WHERE "row" ~ 'meanwhile';
+SELECT has_drop_pending FROM cdc.change_tables WHERE capture_instance = 'src_prepared';
+COMMIT PREPARED 'cdc_ddl_drop_table';
+CALL cdc.wait_for_capture();
+SELECT has_drop_pending FROM cdc.change_tables WHERE capture_instance = 'src_prepared';
+SELECT op, "row" FROM changes('src_prepared');
+
 -- Kept until the cleanup has nothing left of it: the low-water mark behind the drop.
 CREATE TABLE aging (id integer PRIMARY KEY);
 CALL cdc.sp_cdc_enable_table('src', 'aging', NULL, drop_action => 'keep');

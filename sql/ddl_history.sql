@@ -31,6 +31,7 @@ CREATE SCHEMA other;
 ALTER TABLE item_2 SET SCHEMA other;
 ALTER SCHEMA other RENAME TO another;
 ALTER SCHEMA another RENAME TO "odd ""schema""";
+SELECT source_schema, source_table, capture_instance, object_id::regclass AS change_table FROM cdc.sp_cdc_help_change_data_capture('odd "schema"', 'item_2');
 ALTER TABLE "odd ""schema""".item_2 SET SCHEMA src;
 ALTER INDEX item_2 RENAME TO item;
 -- nothing else is: indexes, constraints, rights, triggers, storage, defaults, comments, statistics

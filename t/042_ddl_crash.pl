@@ -102,6 +102,34 @@ for my $round (1 .. $rounds)
 				AND NOT EXISTS (SELECT FROM pg_proc WHERE proname ~ 'public_$gone'))),
 		"round $round: of the other nothing is left");
 }
+
+# An instance that cannot go yet, since somebody's view is in the way, is not forgotten by a crash.
+sub kill_writer
+{
+	my $former = worker_pid($node, 'cdc capture worker', $db);
+	kill 'KILL', $former;
+	wait_until(
+		sub { grep { $_ ne $former } server_processes($node, qr/cdc capture worker/) },
+		'the server comes back');
+	return;
+}
+my $watched = q(SELECT count(*) FROM cdc.change_tables WHERE capture_instance = 'public_watched');
+$node->safe_psql($db, 'CREATE TABLE watched (id int PRIMARY KEY)');
+enable_table($node, $db, 'watched');
+$node->safe_psql($db, q(
+	CREATE VIEW watcher AS SELECT id FROM cdc.fn_cdc_get_all_changes_public_watched(cdc.fn_cdc_get_min_lsn('public_watched'), cdc.fn_cdc_get_max_lsn(), 'all');
+	INSERT INTO watched VALUES (1);));
+$node->safe_psql($db, 'DROP TABLE watched');
+wait_captured($node, $db);
+is($node->safe_psql($db, 'SELECT count(*) FROM watcher'), 1, 'a view on a query function keeps the instance');
+kill_writer();
+wait_captured($node, $db);
+is($node->safe_psql($db, 'SELECT count(*) FROM watcher'), 1, 'also after a crash');
+$node->safe_psql($db, 'DROP VIEW watcher');
+kill_writer();
+wait_captured($node, $db);
+ok($node->poll_query_until($db, "SELECT ($watched) = 0"), 'without the view the next writer removes it');
+
 is($node->safe_psql($db, 'SELECT count(*) FROM cdc._source_drops WHERE instance_id NOT IN (SELECT instance_id FROM cdc.change_tables)'), 0, 'no drop is remembered for nobody');
 is( $node->safe_psql($db, q(
 		SELECT count(*) FROM cdc.ddl_history WHERE object_id NOT IN (SELECT object_id FROM cdc.change_tables))),
