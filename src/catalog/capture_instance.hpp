@@ -25,8 +25,8 @@ struct CapturedColumn
 	AttrNumber column_id; /* attribute number in the source */
 	int ordinal;		  /* 1-based: the bit in the update mask */
 	bool is_computed;
-	char *column_type; /* source type as SQL text */
-	ColumnType type;   /* that readers see */
+	char *column_type;				   /* source type as SQL text */
+	ColumnType type;				   /* that readers see */
 	std::span<ColumnVersion> versions; /* physical columns; empty: lost, or no change table */
 };
 

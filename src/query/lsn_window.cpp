@@ -52,8 +52,9 @@ check_rights(const catalog::CaptureInstance *instance)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for capture instance \"%s\"", NameStr(instance->name)),
-				 errdetail("SQL Server error 229: the source table was dropped, and the rights to read "
-						   "it went with it."),
+				 errdetail(
+					 "SQL Server error 229: the source table was dropped, and the rights to read "
+					 "it went with it."),
 				 errhint("Superusers and the owner of the database can read what is left.")));
 
 	const char *schema = get_namespace_name(get_rel_namespace(instance->source));
@@ -265,19 +266,20 @@ check_functions(const catalog::CaptureInstance *instance, TupleDesc expected, XL
 			continue;
 		if (to < first_type_change(instance->change_table))
 			return;
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("query functions of capture instance \"%s\" are older than its columns",
-						NameStr(instance->name)),
-				 errdetail("The type of column \"%s\" is %s since a change of the source table, the "
-						   "functions return %s: when it changed, something depended on them.",
-						   NameStr(column.name),
-						   format_type_with_typemod(column.type.type, column.type.typmod),
-						   format_type_with_typemod(attribute->atttypid, attribute->atttypmod)),
-				 errhint("Drop what depends on them (a view, say), then CALL "
-						 "cdc.renew_query_functions(%s) and make it again. Changes before the first "
-						 "change of type can be read as before.",
-						 quote_literal_cstr(NameStr(instance->name)))));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("query functions of capture instance \"%s\" are older than its columns",
+					NameStr(instance->name)),
+			 errdetail("The type of column \"%s\" is %s since a change of the source table, the "
+					   "functions return %s: when it changed, something depended on them.",
+					   NameStr(column.name),
+					   format_type_with_typemod(column.type.type, column.type.typmod),
+					   format_type_with_typemod(attribute->atttypid, attribute->atttypmod)),
+			 errhint("Drop what depends on them (a view, say), then CALL "
+					 "cdc.renew_query_functions(%s) and make it again. Changes before the first "
+					 "change of type can be read as before.",
+					 quote_literal_cstr(NameStr(instance->name)))));
 	}
 }
 
