@@ -19,6 +19,18 @@ CREATE TABLE rights_before AS TABLE rights;
 -- the window of all changes, up to now
 CREATE FUNCTION now_lsn() RETURNS pg_lsn LANGUAGE sql AS 'SELECT cdc.fn_cdc_get_max_lsn()';
 
+-- Event triggers of others have no say in what the workers do.
+CREATE FUNCTION no_ddl_in_workers() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF (SELECT backend_type FROM pg_stat_activity WHERE pid = pg_backend_pid()) LIKE 'cdc %' THEN
+		RAISE 'no DDL here';
+	END IF;
+END $$;
+CREATE EVENT TRIGGER regress_start ON ddl_command_start EXECUTE FUNCTION no_ddl_in_workers();
+CREATE EVENT TRIGGER regress_end ON ddl_command_end EXECUTE FUNCTION no_ddl_in_workers();
+CREATE EVENT TRIGGER regress_drop ON sql_drop EXECUTE FUNCTION no_ddl_in_workers();
+CREATE EVENT TRIGGER regress_rewrite ON table_rewrite EXECUTE FUNCTION no_ddl_in_workers();
+
 INSERT INTO t VALUES (1, 'a', 1, 1);
 ALTER TABLE t ALTER COLUMN n TYPE bigint;
 INSERT INTO t VALUES (2, 'b', 5000000000, 2);
@@ -84,8 +96,32 @@ ALTER TABLE t ADD COLUMN extra integer;
 CALL cdc.wait_for_capture();
 SELECT id, v, n, k FROM cdc.fn_cdc_get_all_changes_src_t(cdc.fn_cdc_get_min_lsn('src_t'), now_lsn(), 'all') WHERE id = 3;
 
+-- Casts of a user's own are nobody's to run: neither the writer's nor that of whoever reads.
+CREATE TYPE mood AS ENUM ('ok', 'bad');
+CREATE TYPE pair AS (a integer, b mood);
+CREATE TABLE own (id integer PRIMARY KEY, m mood, p pair, a mood[]);
+CREATE FUNCTION trap(anyelement) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'ran as %', current_user; END $$;
+CREATE FUNCTION trap_mood(mood) RETURNS text LANGUAGE sql AS 'SELECT trap(1)';
+CREATE FUNCTION trap_pair(pair) RETURNS text LANGUAGE sql AS 'SELECT trap(1)';
+CREATE FUNCTION trap_array(mood[]) RETURNS text LANGUAGE sql AS 'SELECT trap(1)';
+CREATE CAST (mood AS text) WITH FUNCTION trap_mood(mood) AS IMPLICIT;
+CREATE CAST (pair AS text) WITH FUNCTION trap_pair(pair) AS IMPLICIT;
+CREATE CAST (mood[] AS text) WITH FUNCTION trap_array(mood[]) AS IMPLICIT;
+CALL cdc.sp_cdc_enable_table('src', 'own', NULL);
+INSERT INTO own VALUES (1, 'ok', (1, NULL), '{ok,bad}'), (2, NULL, NULL, NULL);
+ALTER TABLE own ALTER COLUMN m TYPE text USING 'x', ALTER COLUMN p TYPE text USING 'x', ALTER COLUMN a TYPE text[] USING '{x}';
+INSERT INTO own VALUES (3, 'three', 'three', '{three}');
+CALL cdc.wait_for_capture();
+SELECT id, m, p, a, pg_typeof(a) FROM cdc.fn_cdc_get_all_changes_src_own(cdc.fn_cdc_get_min_lsn('src_own'), now_lsn(), 'all');
+SELECT id, m, p, a FROM cdc.fn_cdc_get_net_changes_src_own(cdc.fn_cdc_get_min_lsn('src_own'), now_lsn(), 'all') ORDER BY id;
+
 SELECT * FROM log_problems();
+SELECT state, failures FROM cdc.pg_stat_cdc WHERE database = current_database();
 SET client_min_messages = warning;
+DROP EVENT TRIGGER regress_start;
+DROP EVENT TRIGGER regress_end;
+DROP EVENT TRIGGER regress_drop;
+DROP EVENT TRIGGER regress_rewrite;
 CALL cdc.sp_cdc_disable_db();
 DROP SCHEMA src CASCADE;
 DROP EXTENSION cdc;

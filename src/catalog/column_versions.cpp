@@ -124,6 +124,7 @@ column_type_widens(const ColumnType &from, const ColumnType &to)
 	Oid from_element = get_element_type(from.type);
 	Oid to_element = get_element_type(to.type);
 	return OidIsValid(from_element) && OidIsValid(to_element) &&
+		   from_element < FirstNormalObjectId &&
 		   column_type_widens({from_element, from.typmod, InvalidOid},
 							  {to_element, -1, InvalidOid});
 }

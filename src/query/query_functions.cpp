@@ -312,6 +312,21 @@ type_name(const catalog::ColumnType &type)
 								FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
 }
 
+/*
+ * A value of one type as another that can hold it. A type of a user's can have a cast of its owner's,
+ * which whoever reads would run: its text form comes from its output function. (IS NULL is something else
+ * for a row.)
+ */
+const char *
+value_as(const char *value, const catalog::ColumnType &from, const catalog::ColumnType &to)
+{
+	if (from.type != to.type && from.type >= FirstNormalObjectId)
+		return psprintf(
+			"CASE WHEN pg_catalog.num_nulls(%s) = 0 THEN pg_catalog.format('%%s', %s) END", value,
+			value);
+	return psprintf("CAST(%s AS %s)", value, type_name(to));
+}
+
 } // namespace
 
 void
@@ -342,8 +357,11 @@ append_column_values(StringInfo sql, const catalog::CaptureInstance *instance,
 		}
 		appendStringInfoString(sql, ", CAST(COALESCE(NULL");
 		for (const catalog::ColumnVersion &version : column.versions)
-			appendStringInfo(sql, ", CAST(%s.%s AS %s)", qualifier,
-							 quote_identifier(NameStr(version.name)), type_name(type));
+		{
+			const char *value =
+				psprintf("%s.%s", qualifier, quote_identifier(NameStr(version.name)));
+			appendStringInfo(sql, ", %s", value_as(value, version.type, type));
+		}
 		appendStringInfo(sql, ") AS %s)", type_name(type));
 		if (OidIsValid(type.collation))
 			appendStringInfo(sql, " COLLATE %s", generate_collation_name(type.collation));
