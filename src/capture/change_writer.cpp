@@ -403,6 +403,7 @@ type_change_request(ChangeWriter *writer, const Layout *layout)
 			.what = layout->instance->what,
 			.source = layout->source,
 			.commit_lsn = writer->commit_lsn,
+			.is_alone = writer->batch_transactions == 0,
 			.columns = {layout->columns, static_cast<size_t>(layout->ncolumns)}};
 }
 

@@ -162,6 +162,13 @@ lock_change_table(const TypeChangeRequest &request, Oid root)
 		{
 			List *relations = lcons_oid(root, find_inheritance_children(root, NoLock));
 			char *pids = blockers(relations);
+			if (!request.is_alone)
+				ereport(ERROR,
+						(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+						 errmsg("change table of %s is in use", request.what),
+						 errdetail("A column's type has changed at %X/%X; locked by process %s.",
+								   CDC_LSN_FORMAT_ARGS(request.commit_lsn), pids),
+						 errhint("Capture starts again with that transaction alone, and waits.")));
 			ereport(LOG, (errmsg("capture waits for the change table of %s", request.what),
 						  errdetail("A column's type has changed at %X/%X; locked by process %s.",
 									CDC_LSN_FORMAT_ARGS(request.commit_lsn),

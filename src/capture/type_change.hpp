@@ -24,6 +24,7 @@ struct TypeChangeRequest
 	const char *what; /* for messages */
 	Oid source;
 	XLogRecPtr commit_lsn; /* of the source transaction */
+	bool is_alone;		   /* the current transaction holds no other source transaction */
 	std::span<const LayoutColumn> columns;
 };
 
@@ -36,7 +37,9 @@ bool type_change_needed(const TypeChangeRequest &request);
 /*
  * Makes the place, in the current transaction, and records the types in captured_columns. The caller
  * has closed the change table. Waits for the lock, as long as it takes; ends the process when
- * the job is stopped meanwhile. What the transaction did to the source must be visible.
+ * the job is stopped meanwhile. Raises 55P03 instead of waiting when the current transaction is not alone:
+ * what was captured before shall be visible meanwhile, and its locks must not be waited for by who
+ * holds the table. What the transaction did to the source must be visible.
  * Returns a text for ddl_history when the change table was altered, in the current context, else NULL.
  */
 char *type_change_follow(const TypeChangeRequest &request);
