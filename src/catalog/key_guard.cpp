@@ -108,8 +108,7 @@ follow(const Renaming *renaming)
 				  [&](Relation table, HeapTuple tuple) {
 					  auto row = row_deform<kCtColumns>(table, tuple);
 					  row.set_name(kCtIndexName, renaming->new_name);
-					  HeapTuple changed =
-						  heap_form_tuple(RelationGetDescr(table), row.values, row.nulls);
+					  HeapTuple changed = row_form(table, row, tuple);
 					  CatalogTupleUpdate(table, &tuple->t_self, changed);
 				  });
 	}
