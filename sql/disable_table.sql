@@ -119,6 +119,8 @@ BEGIN
 	END LOOP;
 END $$;
 SELECT * FROM identities;
+-- Commands of before are in the history for a moment: until capture comes to the disabling.
+CALL cdc.wait_for_capture();
 SELECT * FROM left_over;
 
 -- What the owner sets between two instances is what comes back.
@@ -141,6 +143,7 @@ CREATE TABLE src.parts_3 PARTITION OF src.parts FOR VALUES FROM (20) TO (30);
 DROP TABLE src.parts_1;
 CALL cdc.sp_cdc_disable_table('src', 'parts', 'src_parts');
 SELECT * FROM identities WHERE relation::text ~ 'parts';
+CALL cdc.wait_for_capture();
 SELECT * FROM left_over;
 
 -- The name is free at once, while the old change table waits for capture to come by.
@@ -159,6 +162,7 @@ CALL cdc.sp_cdc_disable_table('src', 'other', 'src_t');
 RESET ROLE;
 CALL cdc.sp_cdc_disable_table('src', 'other', 'all');
 CALL cdc.sp_cdc_disable_table('src', 'other', 'src_t');
+CALL cdc.wait_for_capture();
 SELECT * FROM left_over;
 
 SET client_min_messages = warning;
