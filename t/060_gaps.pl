@@ -349,6 +349,27 @@ is($node->safe_psql('copy', 'SELECT bool_and(j.database_id = d.oid AND i.databas
 wait_captured($node, $db);
 whole_stretch($db, undef, 'the original goes on');
 
+# --- A log that is behind, as after pg_resetwal: positions would repeat -----------------------------
+$node->safe_psql('postgres', 'CREATE DATABASE reset');
+$node->safe_psql('reset', 'CREATE EXTENSION cdc');
+$node->safe_psql('reset', 'CALL cdc.sp_cdc_enable_db()');
+$node->safe_psql('reset', 'CREATE TABLE t (id int PRIMARY KEY)');
+enable_table($node, 'reset', 't');
+wait_captured($node, 'reset');
+$node->safe_psql('reset', 'CALL cdc.sp_cdc_stop_job()');
+$node->safe_psql('reset', "UPDATE cdc._progress SET captured_lsn = 'FF/0', last_start_lsn = 'FE/0'");
+$node->safe_psql('reset', 'INSERT INTO t VALUES (1)');
+refused('reset', 'CALL cdc.sp_cdc_start_job()', '55000', 'log of this server is behind', 'a log that is behind: nothing is captured');
+refused('reset', 'CALL cdc.resume_after_gap()', '55000', 'behind what was captured.*sp_cdc_disable_db', 'nor can it be gone on');
+ok($node->poll_query_until('reset', 'SELECT count(*) = 1 FROM cdc.gaps WHERE end_lsn IS NULL'), 'the gap stays open');
+$node->safe_psql('reset', 'CALL cdc.sp_cdc_disable_db()');
+$node->safe_psql('reset', 'CALL cdc.sp_cdc_enable_db()');
+enable_table($node, 'reset', 't');
+$node->safe_psql('reset', 'INSERT INTO t VALUES (2)');
+wait_captured($node, 'reset');
+is($node->safe_psql('reset', 'SELECT id FROM cdc.public_t_ct'), '2', 'disabled and enabled again');
+$node->safe_psql('postgres', 'DROP DATABASE reset');
+
 # --- DROP DATABASE of one that lost its slot, which nobody knows after a restart ------------------
 $node->safe_psql('copy', 'CALL cdc.sp_cdc_stop_job()');
 $node->safe_psql('copy', "SELECT pg_drop_replication_slot('cdc_' || oid) FROM pg_database WHERE datname = 'copy'");

@@ -411,9 +411,12 @@ new_slot(Oid database_oid, MemoryContext memory)
 		catalog::Identity identity;
 		ItemPointerData tid;
 		enabled = catalog::database_read_identity(&identity);
-		if (enabled)
-			in_context(memory,
-					   [&] { gap = worker::gap_find(identity, catalog::progress_read(&tid)); });
+		if (!enabled)
+			return;
+		catalog::Progress progress = catalog::progress_read(&tid);
+		in_context(memory, [&] { gap = worker::gap_find(identity, progress); });
+		if (gap)
+			catalog::resume_require_log_ahead(progress, wal_inserted_up_to());
 	});
 	if (enabled && !gap)
 		ereport(ERROR,

@@ -43,8 +43,10 @@ rows_update(const char *table, Change change)
 	CommandCounterIncrement();
 }
 
+} // namespace
+
 void
-require_log_ahead(const Progress &progress, XLogRecPtr record)
+resume_require_log_ahead(const Progress &progress, XLogRecPtr record)
 {
 	if (record > progress.last_start_lsn && record >= progress.captured_lsn)
 		return;
@@ -57,6 +59,9 @@ require_log_ahead(const Progress &progress, XLogRecPtr record)
 			 errhint("Read what is there, then CALL cdc.sp_cdc_disable_db() and CALL "
 					 "cdc.sp_cdc_enable_db(), and enable the tables again.")));
 }
+
+namespace
+{
 
 void
 append_dummy_mapping(const Progress &progress, XLogRecPtr lsn)
@@ -115,7 +120,7 @@ database_resume(const NameData &slot_name, XLogRecPtr record, XLogRecPtr start, 
 	ItemPointerData tid;
 	Progress progress = progress_read(&tid);
 
-	require_log_ahead(progress, record);
+	resume_require_log_ahead(progress, record);
 	gap_record(gap);
 	gap_close(InvalidOid, record);
 	start_instances(gap.start);

@@ -6,10 +6,17 @@
 
 #include "cdc.hpp"
 
+#include "catalog/database.hpp"
 #include "catalog/gaps.hpp"
 
 namespace cdc::catalog
 {
+
+/*
+ * Raises 55000 when the server's log, which has come to `record`, is behind what was captured: commit LSNs
+ * would repeat. To be asked before the new slot is made, which would look like one that can go on.
+ */
+void resume_require_log_ahead(const Progress &progress, XLogRecPtr record);
 
 /*
  * In the current transaction, in which no worker runs: identity and progress become this database's with

@@ -203,6 +203,17 @@ gap_find(const Identity &identity, const Progress &progress)
 		return gap;
 	}
 
+	/* Everything the decoder read would count as captured already. */
+	XLogRecPtr inserted = capture::wal_inserted_up_to();
+	if (progress.captured_lsn > inserted)
+	{
+		gap.reason = "the log of this server is behind what was captured";
+		gap.detail =
+			psprintf("Changes are captured up to %X/%X, the log is at %X/%X.",
+					 CDC_LSN_FORMAT_ARGS(progress.captured_lsn), CDC_LSN_FORMAT_ARGS(inserted));
+		return gap;
+	}
+
 	ReplicationSlot *slot = SearchNamedReplicationSlot(slot_name, true);
 	if (slot == nullptr)
 	{
