@@ -108,6 +108,16 @@ UPDATE a SET v = 'updated' WHERE id = 302;
 CALL cdc.wait_for_capture();
 SELECT "__$operation", id, v FROM cdc.fn_cdc_get_all_changes_src_a(cdc.fn_cdc_get_min_lsn('src_a'), cdc.fn_cdc_get_max_lsn(), 'all update old') ORDER BY "__$start_lsn", 1;
 
+-- The mapping uses the room again that vacuum has made of what was deleted.
+CALL cdc.sp_cdc_stop_job();
+VACUUM cdc.lsn_time_mapping;
+CALL cdc.sp_cdc_start_job();
+SELECT pg_relation_size('cdc.lsn_time_mapping') AS size \gset
+SELECT :size > 2 * 8192 AS some_pages;
+DO $$ BEGIN FOR i IN 400 .. 500 LOOP INSERT INTO src.b VALUES (i); COMMIT; END LOOP; END $$;
+CALL cdc.wait_for_capture();
+SELECT count(*) > 100 AS more_rows, pg_relation_size('cdc.lsn_time_mapping') - :size AS grown FROM cdc.lsn_time_mapping;
+
 -- A stopped job can be told to run, and is not stopped then any more.
 CALL cdc.sp_cdc_stop_job('cleanup');
 CALL run_cleanup();

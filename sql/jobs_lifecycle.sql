@@ -91,6 +91,12 @@ CALL cdc.sp_cdc_change_job('cleanup', every => '7 days');
 SELECT poll_until($$(SELECT next_run BETWEEN now() + interval '6 days 23 hours' AND now() + interval '7 days' FROM cdc.sp_cdc_help_jobs() WHERE job_type = 'cleanup')$$);
 CALL cdc.sp_cdc_change_job('cleanup', every => '10 minutes');
 SELECT poll_until($$(SELECT next_run BETWEEN now() + interval '8 minutes' AND now() + interval '10 minutes' FROM cdc.sp_cdc_help_jobs() WHERE job_type = 'cleanup')$$);
+-- In the time zone that the database has.
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = %L', current_database(), 'Asia/Kathmandu'); END $$;
+CALL cdc.sp_cdc_change_job('cleanup', start_time => '03:30', every => '1 day');
+SELECT poll_until($$(SELECT (next_run AT TIME ZONE 'Asia/Kathmandu')::time = '03:30' FROM cdc.sp_cdc_help_jobs() WHERE job_type = 'cleanup')$$);
+SELECT next_run BETWEEN now() AND now() + interval '1 day' AS within_a_day FROM cdc.sp_cdc_help_jobs() WHERE job_type = 'cleanup';
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET timezone', current_database()); END $$;
 CALL cdc.sp_cdc_change_job('cleanup', every => '1 second');
 SELECT poll_until($$(SELECT count(*) >= 3 FROM cdc.cleanup_runs WHERE status = 'succeeded')$$);
 CALL cdc.sp_cdc_change_job('cleanup', start_time => '02:00', every => '1 day');

@@ -150,6 +150,20 @@ CALL cdc.sp_cdc_add_job('cleanup', false, retention => 99);
 CALL cdc.sp_cdc_enable_table('src', 't', NULL);
 SELECT job_type, maxtrans, retention, started FROM parameters;
 
+-- The owner of the database is the one whom the jobs belong to.
+CREATE ROLE regress_cdc_owner;
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I OWNER TO regress_cdc_owner', current_database()); END $$;
+SET ROLE regress_cdc_owner;
+CALL cdc.sp_cdc_change_job('cleanup', retention => 100);
+CALL cdc.sp_cdc_stop_job();
+CALL cdc.sp_cdc_start_job();
+CALL cdc.sp_cdc_cleanup_change_table('src_t', NULL);
+SELECT job_type, retention FROM cdc.sp_cdc_help_jobs();
+SELECT request, status FROM cdc.cleanup_runs WHERE request = 'change table';
+RESET ROLE;
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I OWNER TO %I', current_database(), current_user); END $$;
+DROP ROLE regress_cdc_owner;
+
 -- Not enabled.
 SET client_min_messages = warning;
 CALL cdc.sp_cdc_disable_db();

@@ -269,6 +269,21 @@ wait_for_sql("NOT running AND last_run_status = 'succeeded' FROM cdc.sp_cdc_help
 oracle_ok($node, $db, 'whole in the end', baseline => \%baseline, cleaned => 1);
 
 #
+# No room for one more process: said to who waits, and the job waits for its turn
+#
+$node->append_conf('postgresql.conf', 'max_worker_processes = 4');    # ours, and the server's own launcher
+$node->restart;
+wait_captured($node, $db);
+wait_for_worker($node, 'cdc decoder', $db);
+$node->psql($db, "CALL cdc.sp_cdc_cleanup_change_table('public_plain', NULL)", stdout => \$stdout, stderr => \$stderr);
+is($stdout, 't', 'no free worker slot: the call fails softly');
+like($stderr, qr/WARNING:.*SQL Server error 22852: could not start a worker: no free background worker slot/s, 'and says why');
+like(slurp_file($node->logfile), qr/could not start a cleanup worker: no free background worker slot/, 'so does the server log');
+$node->append_conf('postgresql.conf', 'max_worker_processes = 32');
+$node->restart;
+wait_for_sql("next_run > now() FROM cdc.sp_cdc_help_jobs() WHERE job_type = 'cleanup'", 'the schedule goes on');
+
+#
 # Commands that need the database for themselves
 #
 $node->safe_psql($db, "CALL cdc.sp_cdc_change_job('cleanup', every => '1 second')");
