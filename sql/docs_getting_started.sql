@@ -99,7 +99,7 @@ SELECT id, amount FROM cdc.fn_cdc_get_all_changes_public_orders(cdc.fn_cdc_get_m
 SELECT state IN ('streaming', 'catching up') AS state, lag_bytes >= 0 AS lag_bytes, lag_seconds >= 0 AS lag_seconds, changes > 0 AS changes, failures
 FROM cdc.pg_stat_cdc WHERE database = current_database();
 SELECT now() - cdc.fn_cdc_map_lsn_to_time(cdc.fn_cdc_get_max_lsn()) < '1min' AS behind;
-SELECT count(*), count(DISTINCT backend_type) FROM pg_stat_activity WHERE backend_type LIKE 'cdc%' AND datname = current_database();
+SELECT count(*), count(DISTINCT backend_type) FROM pg_stat_activity WHERE backend_type IN ('cdc capture worker', 'cdc decoder') AND datname = current_database();
 SELECT active, wal_status, safe_wal_size, pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) >= 0 AS kept
 FROM pg_replication_slots WHERE plugin = 'cdc' AND database = current_database();
 SELECT c.capture_instance, pg_size_pretty(sum(pg_total_relation_size(i.inhrelid))) <> '' AS size
