@@ -971,7 +971,8 @@ ALTER EVENT TRIGGER cdc_ddl_command_start ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER cdc_ddl_command_start IS 'change data capture: partitions that must not be switched';
 
 CREATE EVENT TRIGGER cdc_ddl_command_end ON ddl_command_end
-	WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA', 'ALTER SCHEMA', 'ALTER INDEX', 'ALTER TYPE')
+	WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA', 'ALTER SCHEMA', 'ALTER INDEX', 'ALTER TYPE',
+		'CREATE PUBLICATION', 'ALTER PUBLICATION')
 	EXECUTE FUNCTION cdc._on_ddl_command_end();
 ALTER EVENT TRIGGER cdc_ddl_command_end ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER cdc_ddl_command_end IS 'change data capture: commands on captured tables';

@@ -55,6 +55,20 @@ SELECT poll_until($$EXISTS (SELECT FROM cdc.cleanup_runs WHERE status = 'succeed
 SELECT capture_instance, n - of AS place FROM cdc.change_tables LEFT JOIN numbered USING (start_lsn) ORDER BY 1;
 SELECT count(*) AS kept FROM cdc.lsn_time_mapping;
 
+-- A publication that leaves columns out of a table with whole before images: the server will refuse UPDATE and DELETE.
+CREATE TABLE published (id integer PRIMARY KEY, a integer);
+CREATE TABLE keyed (id integer PRIMARY KEY, a integer);
+CALL cdc.sp_cdc_enable_table('src', 'published', NULL);
+CALL cdc.sp_cdc_enable_table('src', 'keyed', NULL, before_image => 'key');
+CREATE PUBLICATION regress_cdc_inserts FOR TABLE published (id) WITH (publish = 'insert');
+CREATE PUBLICATION regress_cdc_narrow FOR TABLE keyed (id);
+ALTER PUBLICATION regress_cdc_narrow ADD TABLE published (id);
+INSERT INTO published VALUES (1, 1);
+UPDATE published SET a = 2;
+ALTER PUBLICATION regress_cdc_narrow SET TABLE published;
+UPDATE published SET a = 2;
+DROP PUBLICATION regress_cdc_inserts, regress_cdc_narrow;
+
 -- A predefined role may be the gating role; white space after names does not count.
 CREATE TABLE gated (id integer PRIMARY KEY);
 CALL cdc.sp_cdc_enable_table('src', 'gated', 'pg_monitor  ', E'gated \t ');

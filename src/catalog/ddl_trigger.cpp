@@ -20,6 +20,7 @@
 #include "catalog/identity_guard.hpp"
 #include "catalog/instance_rows.hpp"
 #include "catalog/key_guard.hpp"
+#include "catalog/replica_identity.hpp"
 
 extern "C" {
 #include "commands/event_trigger.h"
@@ -183,7 +184,8 @@ CDC_FUNCTION(cdc_on_ddl_command_end)
 	BrokenKey broken = {};
 
 	/* CREATE TABLE of temporary tables, above all, must stay cheap. */
-	if (!ddl.adds && !ddl.removes && !ddl_history_cares(parsetree) &&
+	bool publishes = IsA(parsetree, CreatePublicationStmt) || IsA(parsetree, AlterPublicationStmt);
+	if (!ddl.adds && !ddl.removes && !publishes && !ddl_history_cares(parsetree) &&
 		!key_guard_may_rename(parsetree))
 		PG_RETURN_NULL();
 
@@ -191,6 +193,11 @@ CDC_FUNCTION(cdc_on_ddl_command_end)
 		[&]() {
 			if (!anything_captured())
 				return;
+			if (publishes)
+			{
+				publications_warn();
+				return;
+			}
 			List *objects = objects_of_command();
 			if (ddl.adds)
 				unlogged = partitions_added(objects);

@@ -8,6 +8,7 @@
  */
 #include "cdc.hpp"
 
+#include "catalog/capture_instance.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/internal_ddl.hpp"
 #include "catalog/replica_identity.hpp"
@@ -17,9 +18,11 @@ extern "C" {
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_publication_rel.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "utils/relcache.h"
 }
 
@@ -288,6 +291,47 @@ replica_identity_forget(Oid relation)
 	ScanKeyData key = scan_key(kRiSourceObjectId, F_OIDEQ, ObjectIdGetDatum(relation));
 	if (rows_delete("_replica_identity", "_replica_identity_pkey", {&key, 1}) > 0)
 		CommandCounterIncrement();
+}
+
+void
+publications_warn()
+{
+	ListCell *cell;
+
+	foreach (cell, capture_instances_all())
+	{
+		auto *instance = static_cast<CaptureInstance *>(lfirst(cell));
+		ListCell *leaf;
+
+		if (!instance->before_image_full || instance->has_drop_pending)
+			continue;
+		foreach (leaf, find_all_inheritors(instance->source, NoLock, nullptr))
+		{
+			/* A warning is not worth waiting for. */
+			if (!ConditionalLockRelationOid(lfirst_oid(leaf), AccessShareLock))
+				continue;
+			Relation relation = try_relation_open(lfirst_oid(leaf), NoLock);
+			if (relation == nullptr)
+				continue;
+			PublicationDesc description;
+			RelationBuildPublicationDesc(relation, &description);
+			bool valid = compat_publication_valid(&description);
+			relation_close(relation, NoLock);
+			if (valid)
+				continue;
+			const char *publication = narrow_publication(instance->source);
+			ereport(WARNING,
+					(errmsg("UPDATE and DELETE of captured table \"%s.%s\" will fail",
+							get_namespace_name(get_rel_namespace(instance->source)),
+							get_rel_name(instance->source)),
+					 errdetail("Whole before images need REPLICA IDENTITY FULL, and publication "
+							   "\"%s\" leaves columns out.",
+							   publication == nullptr ? "?" : publication),
+					 errhint("Publish the table without a column list, or disable the instance and "
+							 "enable the table with before_image => 'key'.")));
+			break;
+		}
+	}
 }
 
 } // namespace cdc::catalog

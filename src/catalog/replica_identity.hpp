@@ -35,6 +35,9 @@ void replica_identity_restore(Oid relation, Oid index);
 /* Whether we have changed the relation's identity and may have to put it back. */
 bool replica_identity_is_remembered(Oid relation);
 
+/* After CREATE or ALTER PUBLICATION: warns of captured tables whose UPDATE and DELETE fail from now on. */
+void publications_warn();
+
 /* Forgets a relation that is gone. */
 void replica_identity_forget(Oid relation);
 
