@@ -284,6 +284,18 @@ $node->restart;
 wait_for_sql("next_run > now() FROM cdc.sp_cdc_help_jobs() WHERE job_type = 'cleanup'", 'the schedule goes on');
 
 #
+# In a copy of the database, once capture goes on there
+#
+$node->safe_psql($db, 'CALL cdc.sp_cdc_stop_job()');
+wait_for_sql("count(*) = 0 FROM pg_stat_activity WHERE datname = '$db' AND backend_type LIKE 'cdc %'", 'no worker is connected');
+$node->safe_psql('postgres', "CREATE DATABASE copied TEMPLATE $db");
+$node->safe_psql($db, 'CALL cdc.sp_cdc_start_job()');
+$node->safe_psql('copied', 'CALL cdc.resume_after_gap()');
+$node->poll_query_until('copied', "SELECT next_run > now() FROM cdc.sp_cdc_help_jobs() WHERE job_type = 'cleanup'") or die 'never: a schedule';
+pass('the schedule of a copy begins when its capture goes on');
+$node->safe_psql('copied', 'CALL cdc.sp_cdc_disable_db()');
+
+#
 # Commands that need the database for themselves
 #
 $node->safe_psql($db, "CALL cdc.sp_cdc_change_job('cleanup', every => '1 second')");

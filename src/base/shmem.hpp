@@ -72,6 +72,7 @@ struct CleanupControl
 {
 	TimestampTz due_at; /* Schedule: not before; DT_NOBEGIN: now; DT_NOEND: nothing to look at */
 	TimestampTz restart_at; /* no worker before, after one that failed */
+	bool looked;			/* somebody has looked since this entry was assigned */
 	int failures;			/* workers in a row that ended without saying how to go on */
 	bool job_wanted;		/* Job is asked for */
 	bool registered;		/* the launcher has registered a worker that has not attached yet */

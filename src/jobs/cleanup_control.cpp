@@ -104,6 +104,13 @@ cleanup_reset(DatabaseEntry *entry)
 	entry->cleanup.due_at = DT_NOEND;
 }
 
+void
+cleanup_note_capture(DatabaseEntry *entry)
+{
+	if (!entry->cleanup.looked)
+		entry->cleanup.due_at = DT_NOBEGIN;
+}
+
 bool
 cleanup_is_busy(const DatabaseEntry &entry)
 {
@@ -293,7 +300,10 @@ cleanup_attach(DatabaseEntry *entry)
 			result.task = CleanupTask::Schedule;
 		/* Whoever asks for another look from here on gets one. */
 		if (result.task != CleanupTask::Table)
+		{
 			cleanup.due_at = DT_NOEND;
+			cleanup.looked = true;
+		}
 		cleanup.pid = MyProcPid;
 		cleanup.proc = MyProc;
 		cleanup.running = result.task;

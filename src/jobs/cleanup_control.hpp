@@ -31,6 +31,9 @@ struct CleanupWork
 /* A new entry: nothing to look at until somebody says so. The caller holds the lock. */
 void cleanup_reset(DatabaseEntry *entry);
 
+/* Capture has begun to run here: the job row is looked at unless that has been done. The caller holds the lock. */
+void cleanup_note_capture(DatabaseEntry *entry);
+
 /* A worker is attached, on its way, or asked for. The caller holds the lock. */
 bool cleanup_is_busy(const DatabaseEntry &entry);
 

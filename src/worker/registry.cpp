@@ -561,6 +561,8 @@ registry_attach_writer(DatabaseEntry *entry)
 		entry->stop_requested = false;
 		entry->started_at = GetCurrentTimestamp();
 		entry->state = CaptureState::CatchingUp;
+		/* In a copy, or after a lost slot, nobody else comes by here before the next server start. */
+		jobs::cleanup_note_capture(entry);
 		return entry->mode;
 	});
 	if (mode == WorkerMode::Stopped)
@@ -569,7 +571,10 @@ registry_attach_writer(DatabaseEntry *entry)
 		registry_wake_launcher();
 	}
 	else
+	{
 		before_shmem_exit(detach_writer, PointerGetDatum(entry));
+		registry_wake_launcher();
+	}
 	return mode;
 }
 
