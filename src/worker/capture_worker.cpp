@@ -54,10 +54,15 @@ namespace
 
 /* Foreign WAL that may go by before a progress is written for it alone. */
 constexpr uint64 kSavePositionBytes = 16 * 1024 * 1024;
+
+/* The same when nothing has been saved for a while: WAL of a catch-up that is over shall not be kept. */
+constexpr uint64 kIdleSaveBytes = 128 * 1024;
+constexpr int64 kIdleSaveUs = 10 * USECS_PER_SEC;
 constexpr long kLongestNapMs = 1000;
 
 struct CaptureWorker
 {
+	TimestampTz position_saved_at; /* looked at, that is */
 	DatabaseEntry *entry;
 	int entry_index;
 	WorkerMode mode; /* Continuous or Scan; entry->mode is what comes after us */
@@ -334,7 +339,11 @@ caught_up(CaptureWorker *worker)
 	DatabaseEntry *entry = worker->entry;
 
 	change_writer_commit(worker->writer);
-	change_writer_save_position(worker->writer, kSavePositionBytes);
+	TimestampTz now = GetCurrentTimestamp();
+	bool idle = now - worker->position_saved_at >= kIdleSaveUs;
+	if (idle)
+		worker->position_saved_at = now;
+	change_writer_save_position(worker->writer, idle ? kIdleSaveBytes : kSavePositionBytes);
 	monitor::scan_session_drained(change_writer_read_lsn(worker->writer),
 								  worker->channel->own_commit_lsn);
 	if (worker->mode == WorkerMode::Continuous)
