@@ -88,7 +88,7 @@ is(captured($sub, 'early', 't'), "2:1:old $expected", 'the subscriber captures w
 $sub->safe_psql('early', 'ALTER SUBSCRIPTION early REFRESH PUBLICATION');
 $sub->safe_psql('late', "CREATE SUBSCRIPTION late CONNECTION '$conn' PUBLICATION everything");
 $sub->wait_for_subscription_sync($pub, 'late', 'late');
-is($sub->safe_psql('early', "SELECT string_agg(srrelid::regclass::text, ' ' ORDER BY 1) FROM pg_subscription_rel WHERE srsubid = (SELECT oid FROM pg_subscription WHERE subname = 'early')"),
+is($sub->safe_psql('early', "SELECT string_agg(srrelid::regclass::text, ' ' ORDER BY srrelid::regclass::text) FROM pg_subscription_rel WHERE srsubid = (SELECT oid FROM pg_subscription WHERE subname = 'early')"),
 	'other p1 t', 'a refreshed subscription has the tables of users');
 is(rows($sub, 'late', 't'), rows($pub, 'postgres', 't'), 'a new one too, with their rows');
 
