@@ -250,6 +250,16 @@ capture_instance_by_name(const char *ci, bool missing_ok)
 }
 
 CaptureInstance *
+capture_instance_readable(const char *ci)
+{
+	database_require_enabled();
+	CaptureInstance *instance = capture_instance_by_name(ci, false);
+	if (!capture_instance_may_read(instance, GetUserId()))
+		error_instance_not_found(ci);
+	return instance;
+}
+
+CaptureInstance *
 capture_instance_by_id(int32 instance_id, bool missing_ok)
 {
 	ScanKeyData key = scan_key(kCtInstanceId, F_INT4EQ, Int32GetDatum(instance_id));

@@ -69,6 +69,12 @@ struct CaptureInstance
  */
 CaptureInstance *capture_instance_by_name(const char *ci, bool missing_ok);
 
+/*
+ * The same for a current user who may read its changes; 22981 says not whether it exists. 22901 when
+ * the database is not enabled.
+ */
+CaptureInstance *capture_instance_readable(const char *ci);
+
 /* The same by change_tables.instance_id. */
 CaptureInstance *capture_instance_by_id(int32 instance_id, bool missing_ok);
 

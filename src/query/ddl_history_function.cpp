@@ -53,12 +53,8 @@ history_of(Oid change_table)
 /* sp_cdc_get_ddl_history(capture_instance text): not strict. */
 CDC_FUNCTION(cdc_sp_cdc_get_ddl_history)
 {
-	const char *name = arg_name_required(fcinfo, 0, "capture_instance");
-
-	catalog::database_require_enabled();
-	catalog::CaptureInstance *instance = catalog::capture_instance_by_name(name, false);
-	if (!catalog::capture_instance_may_read(instance, GetUserId()))
-		error_instance_not_found(name);
+	catalog::CaptureInstance *instance =
+		catalog::capture_instance_readable(arg_name_required(fcinfo, 0, "capture_instance"));
 	InitMaterializedSRF(fcinfo, 0);
 
 	/* Both NULL when the source has been dropped and its changes are kept. */

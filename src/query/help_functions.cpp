@@ -218,12 +218,8 @@ CDC_FUNCTION(cdc_sp_cdc_help_change_data_capture)
 /* sp_cdc_get_captured_columns(capture_instance text): not strict. */
 CDC_FUNCTION(cdc_sp_cdc_get_captured_columns)
 {
-	const char *name = arg_name_required(fcinfo, 0, "capture_instance");
-
-	catalog::database_require_enabled();
-	catalog::CaptureInstance *instance = catalog::capture_instance_by_name(name, false);
-	if (!catalog::capture_instance_may_read(instance, GetUserId()))
-		error_instance_not_found(name);
+	catalog::CaptureInstance *instance =
+		catalog::capture_instance_readable(arg_name_required(fcinfo, 0, "capture_instance"));
 	InitMaterializedSRF(fcinfo, 0);
 
 	const char *source_schema = get_namespace_name(get_rel_namespace(instance->source));

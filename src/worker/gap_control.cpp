@@ -106,15 +106,8 @@ prepare(FunctionCallInfo fcinfo, const char *procedure)
 	require_top_level_call(fcinfo, procedure);
 	NameData slot_name = slot_name_for(MyDatabaseId);
 	require_server_for_slot(SearchNamedReplicationSlot(NameStr(slot_name), true) == nullptr);
-	require_launcher();
 
-	DatabaseEntry *entry = registry_assign(MyDatabaseId);
-	if (entry == nullptr)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("too many databases are enabled for change data capture"),
-				 errdetail("max_replication_slots is %d, one for each.", max_replication_slots),
-				 errhint("Raise max_replication_slots and restart the server.")));
+	DatabaseEntry *entry = require_entry();
 	/* Stopping the workers would end the decoder that another session waits for. */
 	if (entry->mode == WorkerMode::CreateSlot)
 		error_slot_requested(entry);
