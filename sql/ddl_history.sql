@@ -107,6 +107,29 @@ SELECT count(*) AS different FROM (
 	 SELECT ddl_command, ddl_lsn, ddl_time FROM cdc.sp_cdc_get_ddl_history('src_tx'))) d;
 SELECT * FROM replay('src_tx');
 
+-- Commands inside commands: an event trigger of somebody's that runs some, and one that fails, before ours is called.
+CREATE TABLE nest (id integer PRIMARY KEY) PARTITION BY RANGE (id);
+CALL cdc.sp_cdc_enable_table('src', 'nest', NULL);
+CREATE FUNCTION meddle() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF current_setting('src.meddling', true) = 'on' THEN
+		RETURN;
+	END IF;
+	PERFORM set_config('src.meddling', 'on', true);
+	EXECUTE 'ALTER TABLE src.nest ADD COLUMN IF NOT EXISTS inside integer';
+	BEGIN
+		EXECUTE 'ALTER TABLE src.nest ADD COLUMN fails integer REFERENCES nobody';
+	EXCEPTION WHEN undefined_table THEN NULL;
+	END;
+END $$;
+CREATE EVENT TRIGGER aaa_regress_meddle ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION meddle();
+CREATE TABLE nest_1 PARTITION OF nest FOR VALUES FROM (0) TO (10);
+INSERT INTO nest VALUES (1, 1);
+DROP EVENT TRIGGER aaa_regress_meddle;
+CALL cdc.wait_for_capture();
+SELECT * FROM history('src_nest');
+SELECT * FROM replay('src_nest');
+
 -- A long statement is cut, not lost.
 SELECT format('ALTER TABLE tx %s', string_agg(format('ADD COLUMN %I integer', 'ä' || repeat('x', 50) || n), ', ')) AS long FROM generate_series(1, 600) n \gset
 :long;

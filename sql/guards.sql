@@ -47,6 +47,20 @@ ALTER TABLE free SET UNLOGGED;
 ALTER TABLE refuses ADD COLUMN v text, SET UNLOGGED;
 SELECT relname, relpersistence FROM pg_class WHERE relname IN ('refuses', 'leaf', 'free') ORDER BY 1;
 
+-- another access method: the same, whatever its handler; and no such partition
+CREATE ACCESS METHOD regress_cdc_heap_2 TYPE TABLE HANDLER heap_tableam_handler;
+ALTER TABLE refuses SET ACCESS METHOD regress_cdc_heap_2;
+ALTER TABLE leaf SET ACCESS METHOD regress_cdc_heap_2;
+ALTER TABLE refuses SET ACCESS METHOD heap;
+ALTER TABLE free SET ACCESS METHOD regress_cdc_heap_2;
+CREATE TABLE records_root (id integer PRIMARY KEY) PARTITION BY RANGE (id);
+CALL cdc.sp_cdc_enable_table('public', 'records_root', NULL);
+CREATE TABLE other_leaf PARTITION OF records_root DEFAULT USING regress_cdc_heap_2;
+CREATE UNLOGGED TABLE other_leaf PARTITION OF records_root DEFAULT;
+DROP TABLE records_root;
+ALTER TABLE free SET ACCESS METHOD heap;
+DROP ACCESS METHOD regress_cdc_heap_2;
+
 -- a captured table that a superuser moves among ours is captured on
 ALTER TABLE records SET SCHEMA cdc;
 INSERT INTO cdc.records VALUES (3);

@@ -11,10 +11,13 @@
 #include "catalog/source_table.hpp"
 
 extern "C" {
+#include "access/tableam.h"
 #include "catalog/partition.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "commands/defrem.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/relcache.h"
@@ -91,6 +94,29 @@ promise_partition(Oid partition, List *instances)
 	CacheInvalidateRelcacheByRelid(partition);
 }
 
+bool
+is_no_heap(Oid relation)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	auto *form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
+	bool no_heap = form->relkind == RELKIND_RELATION && form->relam != HEAP_TABLE_AM_OID;
+	ReleaseSysCache(tuple);
+	return no_heap;
+}
+
+bool
+leaves_heap(const AlterTableCmd *command)
+{
+	if (command->subtype != AT_SetAccessMethod)
+		return false;
+	/* DEFAULT has no name. */
+	const char *method = command->name != nullptr ? command->name : default_table_access_method;
+	Oid method_oid = get_table_am_oid(method, true);
+	return OidIsValid(method_oid) && method_oid != HEAP_TABLE_AM_OID;
+}
+
 /* The first partition below `relation` whose changes the log would not show; InvalidOid: none. */
 Oid
 find_unlogged_partition(Oid relation)
@@ -101,7 +127,7 @@ find_unlogged_partition(Oid relation)
 	{
 		Oid partition = lfirst_oid(cell);
 		if (get_rel_relkind(partition) == RELKIND_FOREIGN_TABLE ||
-			get_rel_persistence(partition) != RELPERSISTENCE_PERMANENT)
+			get_rel_persistence(partition) != RELPERSISTENCE_PERMANENT || is_no_heap(partition))
 			return partition;
 	}
 	return InvalidOid;
@@ -172,6 +198,7 @@ partition_ddl_of(Node *parse_tree)
 				auto *command = static_cast<AlterTableCmd *>(lfirst(cell));
 				result.adds = result.adds || command->subtype == AT_AttachPartition;
 				result.unlogs = result.unlogs || command->subtype == AT_SetUnLogged;
+				result.leaves_heap = result.leaves_heap || leaves_heap(command);
 				result.retypes = result.retypes || command->subtype == AT_AlterColumnType;
 				result.removes = result.removes || command->subtype == AT_DetachPartition ||
 								 command->subtype == AT_DetachPartitionFinalize;
@@ -292,18 +319,25 @@ error_switch_forbidden(const CaptureInstance *instance, const char *action, int 
 }
 
 void
-error_unlogs_captured(const CaptureInstance *instance)
+error_unlogs_captured(const CaptureInstance *instance, bool leaves_heap)
 {
 	const char *schema = get_namespace_name(get_rel_namespace(instance->source));
 	const char *table = get_rel_name(instance->source);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("cannot make captured table \"%s.%s\" or a partition of it unlogged", schema,
-					table),
-			 errdetail("Capture instance \"%s\" would lose its changes: they would not be in the "
-					   "write-ahead log.",
-					   NameStr(instance->name)),
+			 leaves_heap
+				 ? errmsg("captured table \"%s.%s\" and its partitions must stay heap tables",
+						  schema, table)
+				 : errmsg("cannot make captured table \"%s.%s\" or a partition of it unlogged",
+						  schema, table),
+			 leaves_heap
+				 ? errdetail("Capture instance \"%s\" would lose its changes: only those of heap "
+							 "tables can be decoded from the write-ahead log.",
+							 NameStr(instance->name))
+				 : errdetail("Capture instance \"%s\" would lose its changes: they would not be in "
+							 "the write-ahead log.",
+							 NameStr(instance->name)),
 			 errhint("Disable capture first: CALL cdc.sp_cdc_disable_table(%s, %s, 'all');",
 					 quote_literal_cstr(schema), quote_literal_cstr(table))));
 	pg_unreachable();
@@ -315,19 +349,20 @@ error_unlogged_partition(const UnloggedPartition &unlogged)
 	const char *captured_schema = get_namespace_name(get_rel_namespace(unlogged.captured));
 	const char *captured_name = get_rel_name(unlogged.captured);
 
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("table \"%s.%s\" cannot become a partition of a captured table",
-					get_namespace_name(get_rel_namespace(unlogged.partition)),
-					get_rel_name(unlogged.partition)),
-			 errdetail(
-				 "Table \"%s.%s\" is captured, and changes of %s are not in the write-ahead log.",
-				 captured_schema, captured_name,
-				 get_rel_relkind(unlogged.partition) == RELKIND_FOREIGN_TABLE ? "foreign tables"
-																			  : "unlogged tables"),
-			 errhint("Use a logged table, or disable capture first: CALL "
-					 "cdc.sp_cdc_disable_table(%s, %s, 'all');",
-					 quote_literal_cstr(captured_schema), quote_literal_cstr(captured_name))));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("table \"%s.%s\" cannot become a partition of a captured table",
+				get_namespace_name(get_rel_namespace(unlogged.partition)),
+				get_rel_name(unlogged.partition)),
+		 errdetail("Table \"%s.%s\" is captured, and changes of %s are not in the write-ahead log.",
+				   captured_schema, captured_name,
+				   get_rel_relkind(unlogged.partition) == RELKIND_FOREIGN_TABLE ? "foreign tables"
+				   : is_no_heap(unlogged.partition) ? "tables with another access method than heap"
+													: "unlogged tables"),
+		 errhint("Use a logged heap table, or disable capture first: CALL "
+				 "cdc.sp_cdc_disable_table(%s, %s, 'all');",
+				 quote_literal_cstr(captured_schema), quote_literal_cstr(captured_name))));
 	pg_unreachable();
 }
 

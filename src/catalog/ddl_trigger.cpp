@@ -149,7 +149,7 @@ CDC_FUNCTION(cdc_on_ddl_command_start)
 	CaptureInstance *unlogged = nullptr;
 
 	if (!IsA(parsetree, AlterTableStmt) ||
-		(!ddl.adds && !ddl.removes && !ddl.unlogs && !ddl.retypes))
+		(!ddl.adds && !ddl.removes && !ddl.unlogs && !ddl.leaves_heap && !ddl.retypes))
 		PG_RETURN_NULL();
 
 	(void)in_subtransaction(
@@ -158,7 +158,7 @@ CDC_FUNCTION(cdc_on_ddl_command_start)
 				return;
 			if (ddl.adds || ddl.removes)
 				instance = switch_forbidden_by(castNode(AlterTableStmt, parsetree));
-			if (ddl.unlogs)
+			if (ddl.unlogs || ddl.leaves_heap)
 				unlogged = fed_by_table_to_unlog(castNode(AlterTableStmt, parsetree));
 			if (ddl.retypes)
 				ddl_history_note_types(castNode(AlterTableStmt, parsetree));
@@ -166,7 +166,7 @@ CDC_FUNCTION(cdc_on_ddl_command_start)
 		warn_of_failure);
 
 	if (unlogged != nullptr)
-		error_unlogs_captured(unlogged);
+		error_unlogs_captured(unlogged, !ddl.unlogs);
 	if (instance != nullptr)
 		error_switch_forbidden(instance, ddl.adds ? "attach" : "detach", ddl.adds ? 22842 : 22843);
 	PG_RETURN_NULL();

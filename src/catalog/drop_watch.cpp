@@ -152,11 +152,9 @@ drop_watch_take_partitions()
 }
 
 List *
-drop_watch_take_keys()
+drop_watch_keys()
 {
-	List *result = keys;
-	keys = NIL;
-	return result;
+	return keys;
 }
 
 } // namespace cdc::catalog

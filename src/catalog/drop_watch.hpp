@@ -34,8 +34,13 @@ struct DroppedKey
 /* Must be called once, in _PG_init. */
 void drop_watch_init();
 
-/* What was seen and not taken yet: DroppedPartition, DroppedKey pointers. Forgets it. */
+/* Partitions seen and not taken yet (DroppedPartition pointers). Forgets them: each is recorded once. */
 List *drop_watch_take_partitions();
-List *drop_watch_take_keys();
+
+/*
+ * Keys seen in this transaction (DroppedKey pointers). They stay: somebody else's event trigger may run commands of
+ * its own, and catch the error that was meant for the outer one.
+ */
+List *drop_watch_keys();
 
 } // namespace cdc::catalog

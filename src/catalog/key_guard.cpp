@@ -123,7 +123,7 @@ key_guard_after_drop()
 {
 	ListCell *cell;
 
-	foreach (cell, drop_watch_take_keys())
+	foreach (cell, drop_watch_keys())
 	{
 		auto *dropped = static_cast<DroppedKey *>(lfirst(cell));
 		CaptureInstance *instance = capture_instance_by_id(dropped->instance_id, true);
