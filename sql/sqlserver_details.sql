@@ -68,6 +68,11 @@ UPDATE published SET a = 2;
 ALTER PUBLICATION regress_cdc_narrow SET TABLE published;
 UPDATE published SET a = 2;
 DROP PUBLICATION regress_cdc_inserts, regress_cdc_narrow;
+-- Tables of ours cannot be published: whoever tries is told.
+CREATE PUBLICATION regress_cdc_ours FOR TABLE cdc.src_published_ct, published, TABLES IN SCHEMA cdc;
+ALTER PUBLICATION regress_cdc_ours ADD TABLE cdc.lsn_time_mapping;
+ALTER PUBLICATION regress_cdc_ours DROP TABLE published;
+DROP PUBLICATION regress_cdc_ours;
 
 -- A predefined role may be the gating role; white space after names does not count.
 CREATE TABLE gated (id integer PRIMARY KEY);

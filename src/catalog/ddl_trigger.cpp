@@ -20,6 +20,7 @@
 #include "catalog/identity_guard.hpp"
 #include "catalog/instance_rows.hpp"
 #include "catalog/key_guard.hpp"
+#include "catalog/publications.hpp"
 #include "catalog/replica_identity.hpp"
 
 extern "C" {
@@ -196,6 +197,10 @@ CDC_FUNCTION(cdc_on_ddl_command_end)
 			if (publishes)
 			{
 				publications_warn();
+				publication_warn_of_ours(
+					IsA(parsetree, CreatePublicationStmt)
+						? castNode(CreatePublicationStmt, parsetree)->pubobjects
+						: castNode(AlterPublicationStmt, parsetree)->pubobjects);
 				return;
 			}
 			List *objects = objects_of_command();

@@ -139,13 +139,44 @@ all_relations_hide_from_publications()
 	while (HeapTuple tuple = systable_getnext(scan))
 	{
 		auto *form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
-		if (form->relkind == RELKIND_RELATION && form->relrewrite == InvalidOid)
+		if (form->relkind == RELKIND_RELATION)
 			tables = lappend_oid(tables, form->oid);
 	}
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
 	foreach (cell, tables)
 		relation_hide_from_publications(lfirst_oid(cell));
+}
+
+void
+publication_warn_of_ours(List *objects)
+{
+	Oid schema = get_namespace_oid(kSchema, true);
+	ListCell *cell;
+
+	foreach (cell, objects)
+	{
+		auto *object = lfirst_node(PublicationObjSpec, cell);
+		const char *name = nullptr;
+
+		if (object->pubobjtype == PUBLICATIONOBJ_TABLES_IN_SCHEMA && object->name != nullptr &&
+			strcmp(object->name, kSchema) == 0)
+			name = psprintf("schema \"%s\"", kSchema);
+		else if (object->pubobjtype == PUBLICATIONOBJ_TABLE && object->pubtable != nullptr)
+		{
+			Oid relation = RangeVarGetRelid(object->pubtable->relation, NoLock, true);
+			if (OidIsValid(relation) && get_rel_namespace(relation) == schema)
+				name = psprintf("table \"%s.%s\"", kSchema, get_rel_name(relation));
+		}
+		if (name != nullptr)
+			ereport(
+				WARNING,
+				(errmsg("changes of %s are not published", name),
+				 errdetail("Tables of change data capture are hidden from logical replication: a "
+						   "subscriber would get them into a catalog of its own."),
+				 errhint(
+					 "Read change tables with the query functions, or on a physical standby.")));
+	}
 }
 
 void

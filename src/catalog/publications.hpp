@@ -31,6 +31,9 @@ relation_is_being_rewritten(Relation relation)
 		   relation->rd_rel->relrewrite != RelationGetRelid(relation);
 }
 
+/* Warns of tables of ours among the objects of CREATE or ALTER PUBLICATION: it has no effect. */
+void publication_warn_of_ours(List *objects);
+
 /* Installs the hook that leaves our tables out of what a walsender lists. */
 void publications_init();
 
