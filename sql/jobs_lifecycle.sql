@@ -78,7 +78,7 @@ SELECT poll_until($$(SELECT will_run IS NULL FROM jobs WHERE job_type = 'cleanup
 SELECT * FROM jobs WHERE job_type = 'cleanup';
 CALL cdc.sp_cdc_stop_job('cleanup');
 CALL cdc.sp_cdc_start_job('cleanup');
-SELECT poll_until($$(SELECT will_run FROM jobs WHERE job_type = 'cleanup')$$);
+SELECT poll_until($$(SELECT will_run FROM jobs WHERE job_type = 'cleanup') AND EXISTS (SELECT FROM cdc.cleanup_runs WHERE ended_at IS NOT NULL)$$);
 SELECT * FROM jobs WHERE job_type = 'cleanup';
 SELECT request, status, ended_at >= started_at AS ended, message FROM cdc.cleanup_runs;
 -- On its schedule: at the time of day, and every so often.

@@ -437,7 +437,8 @@ registry_start(DatabaseEntry *entry)
 		entry->stop_requested = false;
 		entry->restart_at = 0;
 		entry->failures = 0;
-		if (!registry_is_running(*entry))
+		/* The former decoder may still be on its way out. */
+		if (entry->writer_pid == 0)
 			entry->state = CaptureState::Starting;
 	});
 	registry_wake_launcher();
