@@ -187,7 +187,7 @@ CDC_FUNCTION(cdc_on_ddl_command_end)
 	/* CREATE TABLE of temporary tables, above all, must stay cheap. */
 	bool publishes = IsA(parsetree, CreatePublicationStmt) || IsA(parsetree, AlterPublicationStmt);
 	if (!ddl.adds && !ddl.removes && !publishes && !ddl_history_cares(parsetree) &&
-		!key_guard_may_rename(parsetree))
+		!key_guard_cares(parsetree))
 		PG_RETURN_NULL();
 
 	(void)in_subtransaction(
@@ -214,8 +214,7 @@ CDC_FUNCTION(cdc_on_ddl_command_end)
 				identity_guard_after_alter(castNode(AlterTableStmt, parsetree));
 			if (IsA(parsetree, AlterTableStmt))
 				broken = key_guard_after_alter(castNode(AlterTableStmt, parsetree), objects);
-			if (key_guard_may_rename(parsetree))
-				key_guard_follow_rename(parsetree);
+			key_guard_follow_rename(parsetree);
 			ddl_history_record(parsetree, objects);
 		},
 		warn_of_failure);

@@ -154,7 +154,9 @@ key_guard_after_alter(AlterTableStmt *stmt, List *objects)
 		auto *command = static_cast<AlterTableCmd *>(lfirst(cell));
 		ListCell *object_cell;
 
-		if (command->subtype != AT_DropNotNull)
+		/* From 18 on NOT NULL is a constraint with a name of its own. */
+		bool any = command->subtype == AT_DropConstraint;
+		if (command->subtype != AT_DropNotNull && !any)
 			continue;
 		foreach (object_cell, objects)
 		{
@@ -165,12 +167,15 @@ key_guard_after_alter(AlterTableStmt *stmt, List *objects)
 			foreach (instance_cell, instances_of_table(object->object_id, stmt->relation->inh))
 			{
 				auto *instance = static_cast<CaptureInstance *>(lfirst(instance_cell));
+				if (!has_index(instance->source, NameStr(instance->index_name)))
+					continue; /* lost already, without event triggers */
 				for (const KeyColumn &column : instance->key)
-					if (get_attnum(instance->source, command->name) == column.column_id &&
+					if ((any || get_attnum(instance->source, command->name) == column.column_id) &&
 						is_nullable(instance->source, column.column_id))
 						return {.instance = instance,
 								.is_constraint = false,
-								.nullable_column = command->name};
+								.nullable_column =
+									get_attname(instance->source, column.column_id, false)};
 			}
 		}
 	}
@@ -178,9 +183,21 @@ key_guard_after_alter(AlterTableStmt *stmt, List *objects)
 }
 
 bool
-key_guard_may_rename(Node *parse_tree)
+key_guard_cares(Node *parse_tree)
 {
-	return renamings_of(parse_tree) != NIL;
+	ListCell *cell;
+
+	if (renamings_of(parse_tree) != NIL)
+		return true;
+	if (!IsA(parse_tree, AlterTableStmt))
+		return false;
+	foreach (cell, castNode(AlterTableStmt, parse_tree)->cmds)
+	{
+		auto subtype = static_cast<AlterTableCmd *>(lfirst(cell))->subtype;
+		if (subtype == AT_DropNotNull || subtype == AT_DropConstraint)
+			return true;
+	}
+	return false;
 }
 
 void

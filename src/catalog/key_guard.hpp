@@ -30,11 +30,13 @@ BrokenKey key_guard_after_drop();
 /* After ALTER TABLE: `objects` (DdlObject pointers) are what it altered. */
 BrokenKey key_guard_after_alter(AlterTableStmt *stmt, List *objects);
 
+/* Whether a command may do something to an index or its columns that is looked at when it has ended. */
+bool key_guard_cares(Node *parse_tree);
+
 /*
- * Whether a command may rename an index: RENAME of it, or of its constraint, or ADD CONSTRAINT ... USING INDEX. After it,
- * change_tables.index_name follows.
+ * After RENAME of an index, or of its constraint, or ADD CONSTRAINT ... USING INDEX: change_tables.index_name
+ * follows.
  */
-bool key_guard_may_rename(Node *parse_tree);
 void key_guard_follow_rename(Node *parse_tree);
 
 /* 2BP01: the refusals. */
