@@ -152,7 +152,7 @@ COMMENT ON COLUMN cdc.ddl_history.source_object_id IS
 	'oid of the table that the command was about: the source or a partition of it';
 COMMENT ON COLUMN cdc.ddl_history.object_id IS 'oid of the change table';
 COMMENT ON COLUMN cdc.ddl_history.required_column_update IS
-	'whether a column of the change table was altered';
+	'whether the type of a captured column changed';
 COMMENT ON COLUMN cdc.ddl_history.ddl_command IS 'the command';
 COMMENT ON COLUMN cdc.ddl_history.ddl_lsn IS 'commit LSN of the command';
 COMMENT ON COLUMN cdc.ddl_history.ddl_time IS 'commit time of the command';
@@ -212,7 +212,7 @@ COMMENT ON COLUMN cdc.cdc_jobs.continuous IS 'capture: false: one run for each s
 COMMENT ON COLUMN cdc.cdc_jobs.pollinginterval IS
 	'capture: seconds between runs; 0: no wait, commits wake the worker';
 COMMENT ON COLUMN cdc.cdc_jobs.retention IS 'cleanup: minutes for which changes are kept';
-COMMENT ON COLUMN cdc.cdc_jobs.threshold IS 'cleanup: rows deleted by one statement at most';
+COMMENT ON COLUMN cdc.cdc_jobs.threshold IS 'cleanup: rows deleted by one transaction at most';
 COMMENT ON COLUMN cdc.cdc_jobs.started IS 'false after sp_cdc_stop_job; kept across restarts';
 COMMENT ON COLUMN cdc.cdc_jobs.start_time IS 'cleanup: time of day at which it runs; NULL for capture';
 COMMENT ON COLUMN cdc.cdc_jobs.every IS 'cleanup: time between two runs, counted from start_time; NULL for capture';

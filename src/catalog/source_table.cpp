@@ -532,7 +532,8 @@ std::span<SourceColumn>
 source_columns_choose(const SourceTable &table, const char *list, const RowIdentifier *identifier)
 {
 	Relation relation = table_open(table.oid, NoLock);
-	TupleDesc descriptor = CreateTupleDescCopy(RelationGetDescr(relation));
+	/* With constraints: a copy without them does not know generated columns. */
+	TupleDesc descriptor = CreateTupleDescCopyConstr(RelationGetDescr(relation));
 	table_close(relation, NoLock);
 
 	Bitmapset *listed = list == nullptr ? nullptr : listed_columns(table, descriptor, list);
