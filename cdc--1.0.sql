@@ -1190,7 +1190,7 @@ SELECT s.database_id, d.datname AS database, s.worker_pid, s.decoder_pid, s.stat
 	s.last_error_code, s.last_error_message, s.last_error_detail, s.last_error_hint,
 	s.last_error_time
 FROM cdc._stat_capture() AS s
-LEFT JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) s.database_id
+JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) s.database_id
 LEFT JOIN LATERAL pg_catalog.pg_stat_get_replication_slot(
 	pg_catalog.concat('cdc_', s.database_id)) AS r ON true;
 GRANT SELECT ON cdc.pg_stat_cdc TO PUBLIC;
