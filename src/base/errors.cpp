@@ -58,7 +58,7 @@ error_not_table_owner(const char *schema, const char *name)
 		ERROR,
 		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 		 errmsg("must be owner of table \"%s.%s\"", schema, name),
-		 errdetail("SQL Server error 22904: user \"%s\" owns neither the table nor is a superuser.",
+		 errdetail("SQL Server error 22904: user \"%s\" neither owns the table nor is a superuser.",
 				   GetUserNameFromId(GetUserId(), false)),
 		 errhint("Let the table's owner or a superuser make the call.")));
 	pg_unreachable();
@@ -73,7 +73,7 @@ error_not_database_owner(const char *what)
 		 errmsg("must be owner of database \"%s\" to call %s", get_database_name(MyDatabaseId),
 				what),
 		 errdetail(
-			 "SQL Server error 22904: user \"%s\" owns neither the database nor is a superuser.",
+			 "SQL Server error 22904: user \"%s\" neither owns the database nor is a superuser.",
 			 GetUserNameFromId(GetUserId(), false)),
 		 errhint("Let the database's owner or a superuser make the call.")));
 	pg_unreachable();

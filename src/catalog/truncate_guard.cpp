@@ -38,14 +38,17 @@ refuse_if_captured(Oid relation, Oid source)
 		auto *instance = static_cast<CaptureInstance *>(lfirst(cell));
 		if (instance->truncate_recorded)
 			continue;
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot truncate table \"%s\" because it is captured",
-						get_rel_name(relation)),
-				 errdetail(
-					 "SQL Server error 4711: capture instance \"%s\" would miss the rows that go.",
-					 NameStr(instance->name)),
-				 errhint("Use DELETE, or enable the table with truncate_action => 'record'.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot truncate table \"%s.%s\" because it is captured",
+					get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation)),
+			 errdetail(
+				 "SQL Server error 4711: capture instance \"%s\" would miss the rows that go.",
+				 NameStr(instance->name)),
+			 errhint(
+				 "Use DELETE. To let TRUNCATE pass and be recorded, disable the instance and enable "
+				 "the table again with truncate_action => 'record'.")));
 	}
 }
 
