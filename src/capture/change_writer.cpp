@@ -82,7 +82,7 @@ struct Layout
 	Instance *instance;
 	Oid source;		   /* table or partition that the rows are of */
 	bool is_sound;	   /* it logs what the instance was promised */
-	bool loses_values; /* of a type that is gone */
+	GapCause lost;	   /* why values of some column cannot be stored */
 	Oid leaf; /* that has been checked to have a place for the columns; InvalidOid: none yet */
 	int ncolumns;
 	LayoutColumn *columns;
@@ -500,8 +500,8 @@ check_columns(ChangeWriter *writer, Layout *layout)
 		if (!type_change_map(type_change_request(writer, layout),
 							 RelationGetDescr(instance->append->relation), places))
 			in_context(writer->memory, [&] {
-				layout->loses_values = type_change_loses_values(
-					{layout->columns, static_cast<size_t>(layout->ncolumns)});
+				layout->lost = type_change_lost(
+					{layout->columns, static_cast<size_t>(layout->ncolumns)}, places);
 				Size size =
 					sizeof(AttrNumber) * (layout->ncolumns + catalog::kChangeMetadataColumns);
 				layout->places = static_cast<AttrNumber *>(palloc(size));
@@ -575,7 +575,7 @@ take_layout(ChangeWriter *writer, const LayoutItem *item)
 	layout->instance = find_instance(writer, item->instance_id, item->change_table);
 	layout->source = item->source;
 	layout->is_sound = item->is_sound;
-	layout->loses_values = false;
+	layout->lost = GapCause::None;
 	layout->leaf = InvalidOid;
 	layout->places = nullptr;
 	layout->descriptor = nullptr;
@@ -656,7 +656,7 @@ take_row(ChangeWriter *writer, RowItem *item)
 		return;
 	}
 	if (unlikely(instance->gap.cause != GapCause::None) && layout->is_sound &&
-		!layout->loses_values)
+		layout->lost == GapCause::None)
 	{
 		instance_gap_complete_row(&instance->gap, layout->source);
 		writer->gap_ends = true;
@@ -673,8 +673,8 @@ take_row(ChangeWriter *writer, RowItem *item)
 	uint32 length = item->tuple_length;
 	if (unlikely(layout->places != nullptr))
 	{
-		if (layout->loses_values)
-			instance_gap_begin(&instance->gap, GapCause::TypeGone, instance->change_table,
+		if (layout->lost != GapCause::None)
+			instance_gap_begin(&instance->gap, layout->lost, instance->change_table,
 							   instance->what, layout->source, writer->commit_lsn);
 		HeapTuple moved = move_columns(writer, layout, row, length);
 		row = moved->t_data;

@@ -16,6 +16,7 @@ namespace
 constexpr const char *kIdentityReason = "the replica identity is weaker than capture needs";
 constexpr const char *kUnloggedReason = "the table is unlogged";
 constexpr const char *kTypeGoneReason = "a type was dropped before its values were captured";
+constexpr const char *kNoRoomReason = "the change table has no room for a column of another type";
 constexpr const char *kTruncateReason = "the table was truncated although that is refused";
 
 /* As it is called today: the gap is for people. */
@@ -27,6 +28,17 @@ table_name(Oid relation)
 	if (name == nullptr)
 		return psprintf("with oid %u", relation);
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), name);
+}
+
+/*
+ * Whether what is known of `relation` ends the gap: it caused it, or the partition that did so has been dropped or
+ * detached. Should that still have changes in the log, the first of them opens a gap of its own.
+ */
+bool
+speaks_for_cause(const InstanceGap *gap, Oid relation)
+{
+	return !OidIsValid(gap->relation) || gap->relation == relation ||
+		   !get_rel_relispartition(gap->relation);
 }
 
 } // namespace
@@ -45,6 +57,8 @@ instance_gap_load(InstanceGap *gap, Oid change_table)
 		gap->cause = GapCause::Unlogged;
 	else if (strcmp(open->reason, kTypeGoneReason) == 0)
 		gap->cause = GapCause::TypeGone;
+	else if (strcmp(open->reason, kNoRoomReason) == 0)
+		gap->cause = GapCause::NoRoom;
 	else
 		gap->cause = GapCause::Other;
 }
@@ -71,20 +85,28 @@ instance_gap_begin(InstanceGap *gap, GapCause cause, Oid change_table, const cha
 	gap->relation = relation;
 
 	const char *table = table_name(relation);
-	if (cause == GapCause::TypeGone)
+	if (cause == GapCause::TypeGone || cause == GapCause::NoRoom)
 	{
+		bool no_room = cause == GapCause::NoRoom;
 		catalog::Gap row = {};
 		row.change_table = change_table;
 		row.start = commit_lsn;
-		row.reason = kTypeGoneReason;
-		row.detail = psprintf("A column of table %s had a type that has been dropped since; its "
-							  "values are NULL in the change rows.",
-							  table);
+		row.reason = no_room ? kNoRoomReason : kTypeGoneReason;
+		row.detail =
+			no_room ? psprintf("Types of columns of table %s have changed, each takes a column of "
+							   "the change table, and a table can have %d: their values are NULL. "
+							   "Enable the table again as another capture instance.",
+							   table, MaxHeapAttributeNumber)
+					: psprintf("A column of table %s had a type that has been dropped since; its "
+							   "values are NULL in the change rows.",
+							   table);
 		catalog::gap_record(row);
 		ereport(LOG, (errmsg("values of %s are lost from %X/%X on: %s", what,
 							 CDC_LSN_FORMAT_ARGS(commit_lsn), row.reason),
 					  errdetail_internal("%s", row.detail),
-					  errhint("Let consumers load the table again.")));
+					  no_room ? errhint("Enable the table again as another capture instance, then "
+										"disable this one.")
+							  : errhint("Let consumers load the table again.")));
 		return;
 	}
 	const char *command =
@@ -109,8 +131,9 @@ instance_gap_begin(InstanceGap *gap, GapCause cause, Oid change_table, const cha
 void
 instance_gap_complete_row(InstanceGap *gap, Oid relation)
 {
-	if ((gap->cause == GapCause::Identity || gap->cause == GapCause::TypeGone) &&
-		(!OidIsValid(gap->relation) || gap->relation == relation))
+	if ((gap->cause == GapCause::Identity || gap->cause == GapCause::TypeGone ||
+		 gap->cause == GapCause::NoRoom) &&
+		speaks_for_cause(gap, relation))
 		gap->is_over = true;
 }
 
@@ -118,8 +141,7 @@ void
 instance_gap_source_sound(InstanceGap *gap, Oid relation, XLogRecPtr commit_lsn)
 {
 	if (gap->cause == GapCause::Unlogged ||
-		(gap->cause == GapCause::Identity &&
-		 (!OidIsValid(gap->relation) || gap->relation == relation)))
+		(gap->cause == GapCause::Identity && speaks_for_cause(gap, relation)))
 	{
 		/* The transaction may have changed rows before it repaired the table. */
 		gap->flawed = commit_lsn;

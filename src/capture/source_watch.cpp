@@ -74,11 +74,29 @@ is_tree_logged(Trees *trees, Oid root)
 	return true;
 }
 
+/* A table that holds rows of a partitioned one; InvalidOid: there is none. */
+Oid
+some_leaf(Oid root)
+{
+	ListCell *cell;
+
+	foreach (cell, find_all_inheritors(root, NoLock, nullptr))
+		if (storage_of(lfirst_oid(cell)).kind == RELKIND_RELATION)
+			return lfirst_oid(cell);
+	return InvalidOid;
+}
+
 void
 check(Oid relid, Trees *trees, SourceVisitor visit)
 {
 	Storage storage = storage_of(relid);
 
+	/* A partition may have left, and its flaw with it: any other can tell that the tree is logged now. */
+	if (storage.kind == RELKIND_PARTITIONED_TABLE)
+	{
+		relid = some_leaf(relid);
+		storage = storage_of(relid);
+	}
 	if (storage.kind != RELKIND_RELATION || storage.persistence == RELPERSISTENCE_TEMP)
 		return;
 	Relation relation = RelationIdGetRelation(relid);

@@ -9,6 +9,7 @@
 #include "capture/type_change.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/change_table_columns.hpp"
+#include "catalog/instance_rows.hpp"
 #include "catalog/internal_ddl.hpp"
 #include "query/query_functions.hpp"
 #include "worker/registry.hpp"
@@ -58,11 +59,27 @@ has_values(const LayoutColumn &column)
 	return column.source_attnum != 0 && type_exists(column.type);
 }
 
-/* Plans of the columns that need something. */
+/* Physical columns that a change table can still get; dropped ones count, too. */
+int
+room_for_columns(Oid change_table)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(change_table));
+	int room = 0;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		room = MaxHeapAttributeNumber - reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relnatts;
+		ReleaseSysCache(tuple);
+	}
+	return room;
+}
+
+/* Plans of the columns that need something. A new column for which there is no room is left out. */
 std::span<ColumnPlan>
 plans_of(const CaptureInstance *instance, std::span<const LayoutColumn> columns)
 {
 	auto *plans = static_cast<ColumnPlan *>(palloc(sizeof(ColumnPlan) * Max(columns.size(), 1)));
+	int room = room_for_columns(instance->change_table);
 	size_t count = 0;
 
 	for (size_t i = 0; i < columns.size() && i < instance->columns.size(); i++)
@@ -70,8 +87,9 @@ plans_of(const CaptureInstance *instance, std::span<const LayoutColumn> columns)
 		if (!has_values(columns[i]))
 			continue;
 		plans[count] = column_plan(instance->columns[i], value_type(columns[i]));
-		if (plans[count].needs_something())
-			count++;
+		if (!plans[count].needs_something() || (plans[count].version == nullptr && --room < 0))
+			continue;
+		count++;
 	}
 	return {plans, count};
 }
@@ -205,9 +223,12 @@ try_renew_functions(const CaptureInstance *instance)
 			int level = NewGUCNestLevel();
 			(void)set_config_option("lock_timeout", kLockTimeout, PGC_USERSET, PGC_S_SESSION,
 									GUC_ACTION_SAVE, true, 0, false);
-			as_extension_owner([&]() {
-				query::query_functions_renew(instance->instance_id, NameStr(instance->name));
-			});
+			/* A session may be at it (renew_query_functions), or just have been. */
+			instance_name_lock(NameStr(instance->name));
+			if (!query::query_functions_agree(instance))
+				as_extension_owner([&]() {
+					query::query_functions_renew(instance->instance_id, NameStr(instance->name));
+				});
 			AtEOXact_GUC(false, level);
 		},
 		[](const ErrorData &edata) {
@@ -240,13 +261,13 @@ changed_types(const TypeChangeRequest &request, const CaptureInstance *instance,
 
 } // namespace
 
-bool
-type_change_loses_values(std::span<const LayoutColumn> columns)
+GapCause
+type_change_lost(std::span<const LayoutColumn> columns, const AttrNumber *places)
 {
-	for (const LayoutColumn &column : columns)
-		if (column.source_attnum != 0 && !type_exists(column.type))
-			return true;
-	return false;
+	for (size_t i = 0; i < columns.size(); i++)
+		if (columns[i].source_attnum != 0 && places[kChangeLeadingColumns + i] == 0)
+			return type_exists(columns[i].type) ? GapCause::NoRoom : GapCause::TypeGone;
+	return GapCause::None;
 }
 
 bool
@@ -330,8 +351,12 @@ type_change_map(const TypeChangeRequest &request, TupleDesc leaf, AttrNumber *pl
 	for (int i = 0; i < ncolumns; i++)
 	{
 		places[kChangeLeadingColumns + i] = 0;
-		if (instance != nullptr && i < static_cast<int>(instance->columns.size()) &&
-			has_values(request.columns[i]))
+		if (instance == nullptr || i >= static_cast<int>(instance->columns.size()) ||
+			!has_values(request.columns[i]))
+			continue;
+		/* A limit of the type may be in the way of readers only; another version is another column. */
+		ColumnPlan plan = column_plan(instance->columns[i], value_type(request.columns[i]));
+		if (plan.version != nullptr && plan.version->current)
 			places[kChangeLeadingColumns + i] = place_of(NameStr(instance->columns[i].name));
 	}
 	places[natts - 1] = place_of("__$command_id");

@@ -13,6 +13,7 @@
 
 #include "base/shmem.hpp"
 #include "capture/change_queue.hpp"
+#include "capture/instance_gaps.hpp"
 
 namespace cdc::capture
 {
@@ -28,8 +29,11 @@ struct TypeChangeRequest
 	std::span<const LayoutColumn> columns;
 };
 
-/* Whether a column's type does not exist any more: its values cannot be read by anybody. */
-bool type_change_loses_values(std::span<const LayoutColumn> columns);
+/*
+ * Why values of such rows are lost, whose columns go to `places`: a column's type does not exist any more, or
+ * the change table has no room for a column of it. None: they are not.
+ */
+GapCause type_change_lost(std::span<const LayoutColumn> columns, const AttrNumber *places);
 
 /* Whether the change table, as it is today, has a place for rows of such columns. */
 bool type_change_needed(const TypeChangeRequest &request);

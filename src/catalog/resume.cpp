@@ -22,6 +22,8 @@
 
 extern "C" {
 #include "access/xlog.h"
+#include "catalog/pg_inherits.h"
+#include "utils/inval.h"
 }
 
 namespace cdc::catalog
@@ -112,6 +114,22 @@ end_dropped_sources(XLogRecPtr lsn)
 	}
 }
 
+/* The decoder looks at sources when they change, and what happened in the lost stretch it will not see. */
+void
+have_sources_looked_at()
+{
+	ListCell *cell;
+
+	foreach (cell, capture_instances_all())
+	{
+		ListCell *member;
+		foreach (member, find_all_inheritors(static_cast<CaptureInstance *>(lfirst(cell))->source,
+											 NoLock, nullptr))
+			if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(lfirst_oid(member))))
+				CacheInvalidateRelcacheByRelid(lfirst_oid(member));
+	}
+}
+
 } // namespace
 
 void
@@ -125,6 +143,7 @@ database_resume(const NameData &slot_name, XLogRecPtr record, XLogRecPtr start, 
 	gap_close(InvalidOid, record);
 	start_instances(gap.start);
 	end_dropped_sources(record);
+	have_sources_looked_at();
 
 	progress.captured_lsn = start;
 	progress.last_start_lsn = record;

@@ -13,6 +13,7 @@
 #include "catalog/capture_instance.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/change_table.hpp"
+#include "catalog/instance_rows.hpp"
 #include "catalog/internal_ddl.hpp"
 #include "query/all_changes.hpp"
 #include "query/generated_sql.hpp"
@@ -509,6 +510,16 @@ CDC_FUNCTION(cdc_renew_query_functions)
 	catalog::CaptureInstance *instance = catalog::capture_instance_by_name(name, false);
 	if (!superuser() && !compat_database_ownercheck(MyDatabaseId, GetUserId()) &&
 		!compat_relation_ownercheck(instance->source, GetUserId()))
+		error_instance_not_found(name);
+
+	/*
+	 * Against who disables the instance or changes its columns (they have its change table), and against
+	 * another call. What they have done is seen afterwards.
+	 */
+	LockRelationOid(instance->change_table, AccessShareLock);
+	catalog::instance_name_lock(name);
+	instance = catalog::capture_instance_by_id(instance->instance_id, true);
+	if (instance == nullptr)
 		error_instance_not_found(name);
 	if (query_functions_agree(instance))
 	{
