@@ -214,6 +214,17 @@ enable_table($node, 'goes', 't');
 $node->safe_psql('goes', $insert);
 oracle_ok($node, 'goes', 'a second database');
 wait_for_worker($node, 'cdc capture worker', 'goes');
+for my $command ('ALTER DATABASE goes RENAME TO went', 'ALTER DATABASE goes SET TABLESPACE pg_default', 'CREATE DATABASE went TEMPLATE goes')
+{
+	refused('postgres', $command, '55006', qr/CALL cdc\.sp_cdc_stop_job\(\)/, "$command while capturing");
+}
+$node->safe_psql('goes', 'CALL cdc.sp_cdc_stop_job()');
+$node->safe_psql('postgres', 'ALTER DATABASE goes RENAME TO went');
+$node->safe_psql('postgres', 'ALTER DATABASE went RENAME TO goes');
+$node->safe_psql('goes', 'CALL cdc.sp_cdc_start_job()');
+$node->safe_psql('goes', $insert);
+oracle_ok($node, 'goes', 'renamed while the job was stopped');
+wait_for_worker($node, 'cdc capture worker', 'goes');
 $node->safe_psql('postgres', 'DROP DATABASE goes');
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_replication_slots WHERE plugin = 'cdc'"), '1', 'DROP DATABASE while capturing: its slot is gone');
 

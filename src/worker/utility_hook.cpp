@@ -10,6 +10,9 @@
  *	  DROP EXTENSION would wait for the writer's locks while the writer waits for its. The workers
  *	  leave before any lock is taken; the slot is dropped when the transaction has committed.
  *	  Source tables get their replica identity back before the catalog that knows it is gone.
+ *
+ *	  Renaming, moving and copying a database while it is captured is refused with a hint, which the
+ *	  server's own refusal has not.
  */
 #include "cdc.hpp"
 
@@ -25,6 +28,7 @@
 
 extern "C" {
 #include "commands/dbcommands.h"
+#include "commands/defrem.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
 #include "tcop/utility.h"
@@ -89,6 +93,66 @@ drops_our_extension(const DropStmt *drop)
 	return false;
 }
 
+/* The database that a command needs without other sessions: to rename, move or copy it. nullptr: none. */
+const char *
+database_needed_alone(Node *parse_tree)
+{
+	List *options = NIL;
+	const char *database = nullptr;
+	const char *option = nullptr;
+
+	if (IsA(parse_tree, RenameStmt))
+	{
+		auto *rename = castNode(RenameStmt, parse_tree);
+		return rename->renameType == OBJECT_DATABASE ? rename->subname : nullptr;
+	}
+	if (IsA(parse_tree, AlterDatabaseStmt))
+	{
+		options = castNode(AlterDatabaseStmt, parse_tree)->options;
+		database = castNode(AlterDatabaseStmt, parse_tree)->dbname;
+		option = "tablespace";
+	}
+	else if (IsA(parse_tree, CreatedbStmt))
+	{
+		options = castNode(CreatedbStmt, parse_tree)->options;
+		option = "template";
+	}
+
+	ListCell *cell;
+	foreach (cell, options)
+	{
+		auto *element = castNode(DefElem, lfirst(cell));
+		if (strcmp(element->defname, option) == 0 && element->arg != nullptr)
+			return database != nullptr ? database : defGetString(element);
+	}
+	return nullptr;
+}
+
+/*
+ * The server would wait for five seconds, and then say that other users are connected, but not that they are ours
+ * and how they go. They cannot be stopped here: in a copy, the job would be stopped, too.
+ */
+void
+refuse_while_captured(const char *name)
+{
+	Oid database = get_database_oid(name, true);
+	if (!OidIsValid(database) || database == MyDatabaseId ||
+		!compat_database_ownercheck(database, GetUserId()))
+		return;
+	const DatabaseEntry *entry = registry_find(database);
+	if (entry == nullptr)
+		return;
+	int writer = 0;
+	with_lock(shmem_get()->lock, LW_SHARED, [&] { writer = entry->writer_pid; });
+	if (writer == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE), errmsg("database \"%s\" is being captured", name),
+			 errdetail("The capture worker (pid %d) and its decoder are connected to it.", writer),
+			 errhint("In that database: CALL cdc.sp_cdc_stop_job(); and afterwards CALL "
+					 "cdc.sp_cdc_start_job();")));
+}
+
 void
 utility_hook(PlannedStmt *statement, const char *query, bool read_only,
 			 ProcessUtilityContext context, ParamListInfo parameters, QueryEnvironment *environment,
@@ -96,6 +160,8 @@ utility_hook(PlannedStmt *statement, const char *query, bool read_only,
 {
 	Node *parse_tree = statement->utilityStmt;
 
+	if (const char *alone = database_needed_alone(parse_tree); alone != nullptr)
+		refuse_while_captured(alone);
 	if (IsA(parse_tree, DropdbStmt))
 	{
 		Oid database = get_database_oid(castNode(DropdbStmt, parse_tree)->dbname, true);
