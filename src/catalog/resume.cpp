@@ -122,9 +122,12 @@ have_sources_looked_at()
 
 	foreach (cell, capture_instances_all())
 	{
+		Oid source = static_cast<CaptureInstance *>(lfirst(cell))->source;
 		ListCell *member;
-		foreach (member, find_all_inheritors(static_cast<CaptureInstance *>(lfirst(cell))->source,
-											 NoLock, nullptr))
+		/* One that has been dropped has no tree to look for; to ask is an error. */
+		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source)))
+			continue;
+		foreach (member, find_all_inheritors(source, NoLock, nullptr))
 			if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(lfirst_oid(member))))
 				CacheInvalidateRelcacheByRelid(lfirst_oid(member));
 	}
