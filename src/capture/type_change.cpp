@@ -147,15 +147,17 @@ blockers(List *relations)
 	return pids.data;
 }
 
-/* Root, then leaves, as everybody locks them. False when somebody has them. */
+/* The readers' view, root, then leaves, as everybody locks them. False when somebody has them. */
 bool
-try_lock(Oid root)
+try_lock(Oid view, Oid root)
 {
 	return in_subtransaction(
 		[&] {
 			int level = NewGUCNestLevel();
 			(void)set_config_option("lock_timeout", kLockTimeout, PGC_USERSET, PGC_S_SESSION,
 									GUC_ACTION_SAVE, true, 0, false);
+			if (OidIsValid(view))
+				LockRelationOid(view, AccessExclusiveLock);
 			LockRelationOid(root, AccessExclusiveLock);
 			(void)find_all_inheritors(root, AccessExclusiveLock, nullptr);
 			AtEOXact_GUC(false, level);
@@ -172,13 +174,15 @@ lock_change_table(const TypeChangeRequest &request, Oid root)
 {
 	bool reported = false;
 	CaptureState state = request.entry->state;
+	Oid view = query::query_functions_view(request.instance_id);
 
-	while (!try_lock(root))
+	while (!try_lock(view, root))
 	{
 		worker::registry_set_state(request.entry, CaptureState::WaitingForLock);
 		if (!reported)
 		{
-			List *relations = lcons_oid(root, find_inheritance_children(root, NoLock));
+			List *relations =
+				lcons_oid(view, lcons_oid(root, find_inheritance_children(root, NoLock)));
 			char *pids = blockers(relations);
 			if (!request.is_alone)
 				ereport(ERROR,

@@ -20,6 +20,7 @@
 #include "catalog/replica_identity.hpp"
 #include "catalog/source_table.hpp"
 #include "jobs/job_catalog.hpp"
+#include "query/query_functions.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -114,13 +115,18 @@ remove_instances(List *instances)
 		ListCell *cell;
 
 		/*
-		 * First all that others may hold for long: readers, and the writer while it extends a change
-		 * table. The rows of change_tables come later, not in turns with this, or two instances make a
+		 * First all that others may hold for long: readers (they have the view before the change table), and the
+		 * writer while it extends a change table. The rows of change_tables come later, not in turns with this, or two instances make a
 		 * deadlock with the writer.
 		 */
 		foreach (cell, instances)
-			LockRelationOid(static_cast<CaptureInstance *>(lfirst(cell))->change_table,
-							AccessExclusiveLock);
+		{
+			auto *instance = static_cast<CaptureInstance *>(lfirst(cell));
+			Oid view = query::query_functions_view(instance->instance_id);
+			if (OidIsValid(view))
+				LockRelationOid(view, AccessExclusiveLock);
+			LockRelationOid(instance->change_table, AccessExclusiveLock);
+		}
 		instance_set_lock_to_remove();
 		foreach (cell, instances)
 		{

@@ -29,10 +29,14 @@ constexpr const char *kShortLockTimeout = "100ms";
 
 /* Locks what others may hold for long. False, at once, when somebody does. */
 bool
-lock_without_waiting(Oid change_table)
+lock_without_waiting(int32 instance_id, Oid change_table)
 {
+	Oid view = query::query_functions_view(instance_id);
 	ListCell *cell;
 
+	/* In the order of readers. */
+	if (OidIsValid(view) && !ConditionalLockRelationOid(view, AccessExclusiveLock))
+		return false;
 	if (!ConditionalLockRelationOid(change_table, AccessExclusiveLock))
 		return false;
 	foreach (cell, find_inheritance_children(change_table, NoLock))
@@ -54,7 +58,7 @@ remove_dropped(int32 instance_id, bool in_writer, Oid *change_table)
 		return outcome;
 	}
 	*change_table = instance->change_table;
-	if (!lock_without_waiting(instance->change_table))
+	if (!lock_without_waiting(instance_id, instance->change_table))
 		return RemoveOutcome::Busy;
 
 	with_neutral_settings(nullptr, [&]() {

@@ -442,6 +442,12 @@ query_functions_renew(int32 instance_id, const char *capture_instance)
 	query_functions_create(instance_id, &rights);
 }
 
+Oid
+query_functions_view(int32 instance_id)
+{
+	return catalog::cdc_relation_oid(object_names(instance_id, "").view, true);
+}
+
 bool
 query_functions_agree(const catalog::CaptureInstance *instance)
 {
@@ -514,8 +520,11 @@ CDC_FUNCTION(cdc_renew_query_functions)
 
 	/*
 	 * Against who disables the instance or changes its columns (they have its change table), and against
-	 * another call. What they have done is seen afterwards.
+	 * another call. What they have done is seen afterwards. The view first, as readers do.
 	 */
+	Oid view = query_functions_view(instance->instance_id);
+	if (OidIsValid(view))
+		LockRelationOid(view, AccessExclusiveLock);
 	LockRelationOid(instance->change_table, AccessShareLock);
 	catalog::instance_name_lock(name);
 	instance = catalog::capture_instance_by_id(instance->instance_id, true);

@@ -61,6 +61,12 @@ void query_functions_renew_view(int32 instance_id);
  */
 void query_functions_renew(int32 instance_id, const char *capture_instance);
 
+/*
+ * The view that readers see the change table through; InvalidOid: there is none. Readers lock it before the change
+ * table: whoever takes a strong lock on both does the same, or makes deadlocks.
+ */
+Oid query_functions_view(int32 instance_id);
+
 /* Whether the functions are there and return the types that readers should see. */
 bool query_functions_agree(const catalog::CaptureInstance *instance);
 
