@@ -7,6 +7,7 @@
 #include "catalog/catalog_rows.hpp"
 #include "catalog/ddl_history.hpp"
 #include "catalog/ddl_statement.hpp"
+#include "catalog/source_table.hpp"
 
 extern "C" {
 #include "catalog/dependency.h"
@@ -307,7 +308,7 @@ instances_in_schema(Oid schema)
 {
 	return instances_where([&](Oid source) {
 		ListCell *cell;
-		foreach (cell, find_all_inheritors(source, NoLock, nullptr))
+		foreach (cell, inheritance_tree(source))
 			if (get_rel_namespace(lfirst_oid(cell)) == schema &&
 				(lfirst_oid(cell) == source || get_rel_relispartition(lfirst_oid(cell))))
 				return true;

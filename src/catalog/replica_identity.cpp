@@ -12,6 +12,7 @@
 #include "catalog/catalog_rows.hpp"
 #include "catalog/internal_ddl.hpp"
 #include "catalog/replica_identity.hpp"
+#include "catalog/source_table.hpp"
 
 extern "C" {
 #include "catalog/partition.h"
@@ -305,7 +306,7 @@ publications_warn()
 
 		if (!instance->before_image_full || instance->has_drop_pending)
 			continue;
-		foreach (leaf, find_all_inheritors(instance->source, NoLock, nullptr))
+		foreach (leaf, inheritance_tree(instance->source))
 		{
 			/* A warning is not worth waiting for. */
 			if (!ConditionalLockRelationOid(lfirst_oid(leaf), AccessShareLock))

@@ -581,4 +581,22 @@ source_columns_choose(const SourceTable &table, const char *list, const RowIdent
 	return {columns, count};
 }
 
+List *
+inheritance_tree(Oid root)
+{
+	List *tree = list_make1_oid(root);
+	List *found = NIL;
+
+	for (int i = 0; i < list_length(tree); i++)
+	{
+		Oid relation = list_nth_oid(tree, i);
+		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
+			continue;
+		found = lappend_oid(found, relation);
+		tree = list_concat_unique_oid(tree, find_inheritance_children(relation, NoLock));
+	}
+	list_free(tree);
+	return found;
+}
+
 } // namespace cdc::catalog

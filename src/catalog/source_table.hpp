@@ -77,4 +77,10 @@ Oid row_identifier_index_of(const RowIdentifier &identifier, Oid relation);
 std::span<SourceColumn> source_columns_choose(const SourceTable &table, const char *list,
 											  const RowIdentifier *identifier);
 
+/*
+ * The relation and everything that inherits from it, parents first (List of Oid). Nothing is locked: what
+ * is gone, or goes meanwhile, is left out, where find_all_inheritors raises.
+ */
+List *inheritance_tree(Oid root);
+
 } // namespace cdc::catalog
