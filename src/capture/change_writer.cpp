@@ -80,10 +80,10 @@ struct Instance
 struct Layout
 {
 	Instance *instance;
-	Oid source;		   /* table or partition that the rows are of */
-	bool is_sound;	   /* it logs what the instance was promised */
-	GapCause lost;	   /* why values of some column cannot be stored */
-	Oid leaf; /* that has been checked to have a place for the columns; InvalidOid: none yet */
+	Oid source;	   /* table or partition that the rows are of */
+	bool is_sound; /* it logs what the instance was promised */
+	GapCause lost; /* why values of some column cannot be stored */
+	Oid leaf;	   /* that has been checked to have a place for the columns; InvalidOid: none yet */
 	int ncolumns;
 	LayoutColumn *columns;
 
@@ -500,8 +500,9 @@ check_columns(ChangeWriter *writer, Layout *layout)
 		if (!type_change_map(type_change_request(writer, layout),
 							 RelationGetDescr(instance->append->relation), places))
 			in_context(writer->memory, [&] {
-				layout->lost = type_change_lost(
-					{layout->columns, static_cast<size_t>(layout->ncolumns)}, places);
+				layout->lost =
+					type_change_lost({layout->columns, static_cast<size_t>(layout->ncolumns)},
+									 places);
 				Size size =
 					sizeof(AttrNumber) * (layout->ncolumns + catalog::kChangeMetadataColumns);
 				layout->places = static_cast<AttrNumber *>(palloc(size));
@@ -674,8 +675,8 @@ take_row(ChangeWriter *writer, RowItem *item)
 	if (unlikely(layout->places != nullptr))
 	{
 		if (layout->lost != GapCause::None)
-			instance_gap_begin(&instance->gap, layout->lost, instance->change_table,
-							   instance->what, layout->source, writer->commit_lsn);
+			instance_gap_begin(&instance->gap, layout->lost, instance->change_table, instance->what,
+							   layout->source, writer->commit_lsn);
 		HeapTuple moved = move_columns(writer, layout, row, length);
 		row = moved->t_data;
 		length = moved->t_len;
