@@ -106,6 +106,15 @@ SELECT c.capture_instance, pg_size_pretty(sum(pg_total_relation_size(i.inhrelid)
 FROM cdc.change_tables AS c JOIN pg_inherits AS i ON i.inhparent = c.object_id
 GROUP BY c.capture_instance;
 
+-- Cleanup from a scheduler of one's own: an instance that is younger than its retention is left out.
+SELECT i.capture_instance, mark
+FROM (VALUES ('public_orders', interval '7 days'), ('public_orders', '0')) AS r (capture_instance, keep)
+JOIN cdc.sp_cdc_help_change_data_capture() AS i USING (capture_instance)
+CROSS JOIN LATERAL cdc.fn_cdc_map_time_to_lsn('smallest greater than or equal',
+	cdc.fn_cdc_map_lsn_to_time(cdc.fn_cdc_get_max_lsn()) - r.keep) AS mark
+WHERE i.start_lsn < mark \gset
+CALL cdc.sp_cdc_cleanup_change_table(:'capture_instance', :'mark');
+SELECT count(*) AS left FROM cdc.fn_cdc_get_all_changes_public_orders(cdc.fn_cdc_get_min_lsn('public_orders'), cdc.fn_cdc_get_max_lsn(), 'all');
 -- Stop
 CALL cdc.sp_cdc_stop_job();
 INSERT INTO orders VALUES (10, 'ida', 100, NULL);
