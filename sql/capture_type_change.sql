@@ -183,20 +183,29 @@ CALL cdc.wait_for_capture();
 SELECT reason, detail, end_lsn IS NOT NULL AS over FROM cdc.gaps;
 SELECT error_of($$SELECT * FROM changes('src_gone')$$);
 SELECT id, m, n FROM cdc.fn_cdc_get_all_changes_src_gone((SELECT end_lsn FROM cdc.gaps), cdc.fn_cdc_get_max_lsn(), 'all');
--- A column of a change table that somebody dropped: what it had is a gap, what comes is captured.
+-- A column of a change table that somebody dropped: what it had is a gap, what comes is captured. Also while another
+-- gap is open, which began later than what is lost.
 \set VERBOSITY terse
-SET client_min_messages = warning;
+SET client_min_messages = error;
+ALTER TABLE other REPLICA IDENTITY NOTHING;
+DELETE FROM other WHERE id = (SELECT max(id) FROM other);
+CALL cdc.wait_for_capture();
 ALTER TABLE cdc.src_other_ct DROP COLUMN v;
 ALTER EXTENSION cdc DROP VIEW cdc._changes_2;
 ALTER EXTENSION cdc DROP FUNCTION cdc.fn_cdc_get_all_changes_src_other;
 ALTER EXTENSION cdc DROP FUNCTION cdc.fn_cdc_get_net_changes_src_other;
 DROP VIEW cdc._changes_2 CASCADE;
 ALTER TABLE cdc.src_other_ct DROP COLUMN v;
+ALTER TABLE other ADD COLUMN for_a_new_layout integer;
+INSERT INTO other VALUES (11, '\x0b');
+CALL cdc.wait_for_capture();
+ALTER TABLE other REPLICA IDENTITY FULL;
 RESET client_min_messages;
 \set VERBOSITY default
 INSERT INTO other VALUES (12, '\x0c');
 CALL cdc.wait_for_capture();
-SELECT reason, detail, end_lsn IS NOT NULL AS over FROM cdc.gaps ORDER BY gap_id DESC LIMIT 1;
+SELECT reason, detail, end_lsn IS NOT NULL AS over, end_lsn = lag(start_lsn) OVER (ORDER BY gap_id) AS touches_the_former
+FROM cdc.gaps ORDER BY gap_id DESC LIMIT 2;
 SELECT error_of($$SELECT * FROM changes('src_other')$$);
 SELECT id, v FROM cdc.fn_cdc_get_all_changes_src_other((SELECT max(end_lsn) FROM cdc.gaps), cdc.fn_cdc_get_max_lsn(), 'all');
 

@@ -18,6 +18,12 @@ ALTER TABLE keyed DROP CONSTRAINT keyed_key;
 ALTER TABLE keyed DROP COLUMN id;
 ALTER TABLE keyed DROP COLUMN id, ADD COLUMN id2 integer;
 DROP INDEX keyed_key;
+-- another index under its name: on another column, not unique, on more, deferrable
+ALTER TABLE keyed DROP CONSTRAINT keyed_key, ADD CONSTRAINT keyed_key PRIMARY KEY (code);
+ALTER TABLE keyed DROP CONSTRAINT keyed_key, ADD CONSTRAINT keyed_key EXCLUDE (id WITH =);
+ALTER TABLE keyed DROP CONSTRAINT keyed_key, ADD CONSTRAINT keyed_key PRIMARY KEY (id, code);
+ALTER TABLE keyed DROP CONSTRAINT keyed_key, ADD CONSTRAINT keyed_key PRIMARY KEY (id) DEFERRABLE;
+ALTER TABLE keyed DROP CONSTRAINT keyed_key, ADD CONSTRAINT keyed_key PRIMARY KEY (id) INCLUDE (code);
 \set VERBOSITY default
 DROP INDEX keyed_code;
 DROP INDEX CONCURRENTLY keyed_code;

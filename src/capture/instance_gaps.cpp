@@ -174,10 +174,15 @@ instance_gap_column_lost(Oid change_table, const char *what, const char *column,
 	row.change_table = change_table;
 	row.start = low;
 	row.end = commit_lsn;
+	/* What is lost lies before a gap that is open, which began when changes were missing. */
+	std::optional<catalog::Gap> open = catalog::gap_open(change_table);
+	if (open)
+		row.end = Min(row.end, open->start);
 	row.reason = "a column of the change table was dropped";
 	row.detail = psprintf("What column \"%s\" had is gone.", column);
-	if (low >= commit_lsn || !catalog::gap_record(row))
-		return; /* within an open gap */
+	if (row.start >= row.end)
+		return;
+	catalog::gap_record(row);
 	ereport(LOG,
 			(errmsg("values of %s are lost up to %X/%X: %s", what, CDC_LSN_FORMAT_ARGS(commit_lsn),
 					row.reason),
@@ -195,8 +200,9 @@ instance_gap_truncated(Oid change_table, const char *what, Oid relation, XLogRec
 	row.reason = kTruncateReason;
 	row.detail =
 		psprintf("The rows that table %s had are gone without change rows.", table_name(relation));
-	if (!catalog::gap_record(row))
-		return; /* within an open gap */
+	if (catalog::gap_open(change_table))
+		return; /* within it */
+	catalog::gap_record(row);
 	ereport(LOG, (errmsg("changes of %s are missing at %X/%X: %s", what,
 						 CDC_LSN_FORMAT_ARGS(commit_lsn), kTruncateReason),
 				  errdetail_internal("%s", row.detail),

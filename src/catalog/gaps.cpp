@@ -61,7 +61,7 @@ by_start(const ListCell *a, const ListCell *b)
 bool
 gap_record(const Gap &gap)
 {
-	if (gap_open(gap.change_table))
+	if (is_open(gap) && gap_open(gap.change_table))
 		return false;
 
 	Relation relation = table_open(cdc_relation_oid("gaps", false), RowExclusiveLock);

@@ -13,6 +13,7 @@ extern "C" {
 #include "catalog/index.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
 }
 
 namespace cdc::catalog
@@ -27,6 +28,33 @@ has_index(Oid table, const char *name)
 {
 	Oid index = get_relname_relid(name, get_rel_namespace(table));
 	return OidIsValid(index) && IndexGetRelation(index, true) == table;
+}
+
+/* Whether the index of the instance's name is still one that tells rows apart by the columns of its key. */
+bool
+key_is_whole(const CaptureInstance *instance)
+{
+	const char *name = NameStr(instance->index_name);
+	Oid index = get_relname_relid(name, get_rel_namespace(instance->source));
+	HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	bool isnull;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	auto *form = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
+	bool whole = form->indrelid == instance->source && form->indisunique && form->indimmediate &&
+				 form->indnkeyatts == static_cast<int>(instance->key.size());
+	for (int i = 0; whole && i < form->indnkeyatts; i++)
+	{
+		bool found = false;
+		for (const KeyColumn &column : instance->key)
+			found = found || column.column_id == form->indkey.values[i];
+		whole = found;
+	}
+	(void)SysCacheGetAttr(INDEXRELID, tuple, Anum_pg_index_indpred, &isnull);
+	whole = whole && isnull;
+	ReleaseSysCache(tuple);
+	return whole;
 }
 
 bool
@@ -130,12 +158,12 @@ key_guard_after_drop()
 
 		/*
 		 * Not if the drop was rolled back, the instance was disabled, the whole table has gone, or the index
-		 * was only built anew under its name.
+		 * was only built anew under its name, on the same columns.
 		 */
 		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(dropped->index)) ||
 			instance == nullptr || instance->has_drop_pending ||
 			!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(instance->source)) ||
-			has_index(instance->source, NameStr(instance->index_name)))
+			key_is_whole(instance))
 			continue;
 		return {.instance = instance,
 				.is_constraint = dropped->is_constraint,
