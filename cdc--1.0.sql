@@ -1481,6 +1481,14 @@ REVOKE ALL ON FUNCTION cdc._is_preloaded() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION cdc._is_preloaded() TO pg_monitor, pg_database_owner;
 COMMENT ON FUNCTION cdc._is_preloaded() IS 'whether the library was loaded when the server started';
 
+CREATE FUNCTION cdc._stale_query_functions(OUT capture_instance text)
+RETURNS SETOF text
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'cdc_stale_query_functions';
+REVOKE ALL ON FUNCTION cdc._stale_query_functions() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc._stale_query_functions() TO pg_monitor, pg_database_owner;
+COMMENT ON FUNCTION cdc._stale_query_functions() IS
+	'capture instances whose query functions could not follow a change of type';
+
 CREATE FUNCTION cdc._health_checks(
 	wanted boolean, OUT ordinal integer, OUT check_name text, OUT status text, OUT value text,
 	OUT threshold text, OUT detail text, OUT action text)
@@ -1569,6 +1577,9 @@ WITH base AS (
 	SELECT pg_catalog.count(*) AS n,
 		pg_catalog.string_agg(r.rolname::text, ', ' ORDER BY r.rolname USING OPERATOR(pg_catalog.<)) AS names
 	FROM pg_catalog.pg_roles AS r WHERE r.rolreplication AND NOT r.rolsuper
+), stale AS (
+	SELECT pg_catalog.count(*) AS n, pg_catalog.min(s.capture_instance) AS example
+	FROM cdc._stale_query_functions() AS s
 ), version AS (
 	SELECT pg_catalog.current_setting('server_version_num')::integer AS n
 ), bad AS (
@@ -1652,7 +1663,15 @@ SELECT 37, 'server_version', CASE WHEN o.old THEN 'warning' ELSE 'ok' END,
 	pg_catalog.current_setting('server_version'), '15.16, 16.12, 17.8, 18.2',
 	CASE WHEN o.old THEN 'This minor release has known bugs in logical decoding.' END,
 	CASE WHEN o.old THEN 'Update the server to the newest minor release.' END
-FROM bad AS o;
+FROM bad AS o
+UNION ALL
+SELECT 38, 'query_functions', CASE WHEN f.n OPERATOR(pg_catalog.>) 0 THEN 'warning' ELSE 'ok' END,
+	pg_catalog.format('%s not up to date', f.n), '0 not up to date',
+	CASE WHEN f.n OPERATOR(pg_catalog.>) 0 THEN
+		'The type of a column has changed while an object of a user''s depended on the functions: they cannot read what was captured since.' END,
+	CASE WHEN f.n OPERATOR(pg_catalog.>) 0 THEN
+		pg_catalog.format('Drop what depends on them, then CALL cdc.renew_query_functions(%L);', f.example) END
+FROM stale AS f, base AS b WHERE b.enabled;
 GRANT SELECT ON cdc._health TO pg_monitor, pg_database_owner;
 COMMENT ON VIEW cdc._health IS 'rows of cdc.health()';
 COMMENT ON COLUMN cdc._health.ordinal IS 'order of the checks';

@@ -71,6 +71,7 @@ CALL cdc.wait_for_capture();
 SELECT state FROM cdc.pg_stat_cdc WHERE database = current_database();
 \set VERBOSITY default
 SELECT * FROM mine WHERE id = 3;
+SELECT status, value, detail, action FROM cdc.health() WHERE check_name = 'query_functions';
 SELECT count(*) FROM cdc.fn_cdc_get_net_changes_src_t(cdc.fn_cdc_get_min_lsn('src_t'), now_lsn(), 'all');
 CALL cdc.renew_query_functions('src_t');
 DROP VIEW mine;

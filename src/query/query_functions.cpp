@@ -35,7 +35,6 @@ extern "C" {
 #include "parser/parse_node.h"
 #include "tcop/tcopprot.h"
 #include "utils/ruleutils.h"
-#include "utils/typcache.h"
 }
 
 namespace cdc::query
@@ -456,13 +455,21 @@ query_functions_agree(const catalog::CaptureInstance *instance)
 	if (!OidIsValid(type) || !OidIsValid(function_oid(names.all_function)))
 		return false;
 
-	TupleDesc descriptor = lookup_rowtype_tupdesc_copy(type, -1);
-	int leading = descriptor->natts - static_cast<int>(instance->columns.size());
+	/* Not through the type cache, which locks it: somebody may be disabling the instance. */
+	constexpr int kLeading = 4; /* __$start_lsn, __$seqval, __$operation, __$update_mask */
+	Oid row = get_typ_typrelid(type);
 	for (const catalog::CapturedColumn &column : instance->columns)
 	{
-		Form_pg_attribute attribute = TupleDescAttr(descriptor, leading + column.ordinal - 1);
-		if (!catalog::column_type_equal(column.type, {attribute->atttypid, attribute->atttypmod,
-													  attribute->attcollation}))
+		HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(row),
+										  Int16GetDatum(kLeading + column.ordinal));
+		if (!HeapTupleIsValid(tuple))
+			return false;
+		auto *attribute = reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple));
+		bool equal =
+			catalog::column_type_equal(column.type, {attribute->atttypid, attribute->atttypmod,
+													 attribute->attcollation});
+		ReleaseSysCache(tuple);
+		if (!equal)
 			return false;
 	}
 	return true;
@@ -539,6 +546,25 @@ CDC_FUNCTION(cdc_renew_query_functions)
 	catalog::as_extension_owner(
 		[&]() { query_functions_renew(instance->instance_id, NameStr(instance->name)); });
 	PG_RETURN_VOID();
+}
+
+/* _stale_query_functions(): names of instances */
+CDC_FUNCTION(cdc_stale_query_functions)
+{
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+	ListCell *cell;
+
+	foreach (cell, catalog::capture_instances_all())
+	{
+		auto *instance = static_cast<catalog::CaptureInstance *>(lfirst(cell));
+		if (query_functions_agree(instance))
+			continue;
+		Datum value = CStringGetTextDatum(NameStr(instance->name));
+		bool isnull = false;
+		tuplestore_putvalues(result->setResult, result->setDesc, &value, &isnull);
+	}
+	return static_cast<Datum>(0);
 }
 
 } // namespace cdc::query
