@@ -96,7 +96,15 @@ SET ROLE regress_cdc_member;
 SELECT * FROM cdc.fn_cdc_get_all_changes_public_gated('0/0', '0/0', 'all');
 SELECT * FROM cdc.fn_cdc_get_net_changes_public_open(NULL, NULL, NULL);
 SELECT * FROM cdc.public_open_ct;
+SET ROLE regress_cdc_reader;
+SELECT * FROM cdc.fn_cdc_get_all_changes_public_guarded('0/0', '0/0', 'all');
+-- who may execute the function of a gated instance is still no member
 RESET ROLE;
+GRANT EXECUTE ON FUNCTION cdc.fn_cdc_get_all_changes_public_gated(pg_lsn, pg_lsn, text) TO regress_cdc_selecter;
+SET ROLE regress_cdc_selecter;
+SELECT * FROM cdc.fn_cdc_get_all_changes_public_gated('0/0', '0/0', 'all');
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION cdc.fn_cdc_get_all_changes_public_gated(pg_lsn, pg_lsn, text) FROM regress_cdc_selecter;
 
 -- A plan made for one role does not serve another.
 SET plan_cache_mode = force_generic_plan;

@@ -291,36 +291,36 @@ capture_instances_all()
 	return load_instances(nullptr, {});
 }
 
-bool
-capture_instance_may_read(const CaptureInstance *instance, Oid role)
+ReadDenied
+capture_instance_denies(const CaptureInstance *instance, Oid role)
 {
 	if (superuser_arg(role) || compat_database_ownercheck(MyDatabaseId, role))
-		return true;
+		return ReadDenied::No;
 
 	/* Rights to a table that is gone cannot be looked up; its oid may be another table's. */
 	if (instance->has_drop_pending)
-		return false;
+		return ReadDenied::SourceGone;
 
 	if (instance->has_role)
 	{
 		/* A gating role that is gone (or was renamed) admits nobody. */
 		Oid gate = get_role_oid(NameStr(instance->role_name), true);
 		if (!OidIsValid(gate) || !has_privs_of_role(role, gate))
-			return false;
+			return ReadDenied::GatingRole;
 	}
 
 	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(instance->source));
 	if (!HeapTupleIsValid(tuple))
-		return false;
+		return ReadDenied::SourceGone;
 	bool row_security = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relrowsecurity;
 	ReleaseSysCache(tuple);
 
 	if (row_security && !has_bypassrls_privilege(role) &&
 		!compat_relation_ownercheck(instance->source, role))
-		return false;
+		return ReadDenied::RowSecurity;
 
 	if (pg_class_aclcheck(instance->source, role, ACL_SELECT) == ACLCHECK_OK)
-		return true;
+		return ReadDenied::No;
 	for (const CapturedColumn &column : instance->columns)
 	{
 		bool dropped = true;
@@ -336,12 +336,18 @@ capture_instance_may_read(const CaptureInstance *instance, Oid role)
 		 * dropped.
 		 */
 		if (dropped)
-			return false;
+			return ReadDenied::Select;
 		if (pg_attribute_aclcheck(instance->source, column.column_id, role, ACL_SELECT) !=
 			ACLCHECK_OK)
-			return false;
+			return ReadDenied::Select;
 	}
-	return true;
+	return ReadDenied::No;
+}
+
+bool
+capture_instance_may_read(const CaptureInstance *instance, Oid role)
+{
+	return capture_instance_denies(instance, role) == ReadDenied::No;
 }
 
 bool

@@ -96,6 +96,17 @@ List *capture_instances_all();
  */
 bool capture_instance_may_read(const CaptureInstance *instance, Oid role);
 
+/* The same, and what is missing first. */
+enum class ReadDenied
+{
+	No,
+	SourceGone,
+	GatingRole,
+	RowSecurity,
+	Select,
+};
+ReadDenied capture_instance_denies(const CaptureInstance *instance, Oid role);
+
 /* Whether CDC is enabled in this database: cdc._identity has its row. */
 bool database_is_enabled();
 

@@ -42,13 +42,33 @@ window_text(const Window &window)
 					CDC_LSN_FORMAT_ARGS(*window.high));
 }
 
+/* The next command to type: the first thing that is missing. */
+const char *
+hint_for(catalog::ReadDenied denied, const catalog::CaptureInstance *instance, const char *source)
+{
+	const char *user = quote_identifier(GetUserNameFromId(GetUserId(), false));
+
+	switch (denied)
+	{
+		case catalog::ReadDenied::GatingRole:
+			return psprintf("GRANT %s TO %s;", quote_identifier(NameStr(instance->role_name)),
+							user);
+		case catalog::ReadDenied::RowSecurity:
+			return psprintf("ALTER ROLE %s BYPASSRLS; or let the owner of %s read.", user, source);
+		default:
+			return psprintf("GRANT SELECT ON %s TO %s; a grant on the captured columns is enough.",
+							source, user);
+	}
+}
+
 void
 check_rights(const catalog::CaptureInstance *instance)
 {
-	if (catalog::capture_instance_may_read(instance, GetUserId()))
-		return;
+	catalog::ReadDenied denied = catalog::capture_instance_denies(instance, GetUserId());
 
-	if (instance->has_drop_pending)
+	if (denied == catalog::ReadDenied::No)
+		return;
+	if (denied == catalog::ReadDenied::SourceGone)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for capture instance \"%s\"", NameStr(instance->name)),
@@ -72,9 +92,7 @@ check_rights(const catalog::CaptureInstance *instance)
 		 errdetail("SQL Server error 229: user \"%s\" needs %sSELECT on all captured columns of "
 				   "%s, and where that has row-level security, to own it or to have BYPASSRLS.",
 				   GetUserNameFromId(GetUserId(), false), role, source),
-		 instance->has_role ? errhint("GRANT %s TO ...; and GRANT SELECT ON %s TO ...;",
-									  quote_identifier(NameStr(instance->role_name)), source)
-							: errhint("GRANT SELECT ON %s TO ...;", source)));
+		 errhint("%s", hint_for(denied, instance, source))));
 }
 
 void
