@@ -63,7 +63,8 @@ BEGIN
 		('capture', 'active_window => ''2:00-03:000'''),
 		('cleanup', 'retention => 0'), ('cleanup', 'retention => 52594801'), ('cleanup', 'threshold => 0'),
 		('cleanup', 'threshold => -5'), ('cleanup', 'every => ''0'''), ('cleanup', 'every => ''-1 day'''),
-		('cleanup', 'every => ''1 day -1 hour'''), ('cleanup', 'every => ''100 ms''')
+		('cleanup', 'every => ''1 day -1 hour'''), ('cleanup', 'every => ''100 ms'''),
+		('cleanup', 'every => ''100 years 5 mons'''), ('cleanup', 'every => ''178000000 years'''), ('cleanup', 'every => ''2000000000 hours''')
 	LOOP
 		CALL said(format('CALL cdc.sp_cdc_change_job(%L, %s)', job, parameter));
 		CALL said(format('CALL cdc.sp_cdc_add_job(%L, %s)', job, parameter));

@@ -153,7 +153,9 @@ captured($db);
 $node->safe_psql($db, 'CALL cdc.sp_cdc_stop_job()');
 $node->safe_psql($db, "SELECT pg_drop_replication_slot('$slot')");
 stands($db, qr/"$slot" .* missing/, 'slot dropped');
+my $from = log_size($node);
 $node->restart;
+wait_until(sub { log_since($node, $from) =~ /LOG:  replication slot "$slot" of change data capture is missing/ }, 'the server log says nothing');
 is(stat_value($node, $db, 'state'), 'needs action', 'slot dropped: shown after a restart');
 stands($db, qr/"$slot" .* missing/, 'slot dropped, after a restart');
 # In the lost stretch one table is enabled, one disabled, and columns are added.

@@ -121,6 +121,36 @@ is($pub->safe_psql('postgres', q(
 	WHERE c.relkind = 'r' AND (c.relnamespace = 'cdc'::regnamespace) <> (c.relrewrite = c.oid AND coalesce(t.relrewrite = t.oid, true)))),
 	'', 'tables of schema cdc are hidden, and no others');
 
+# A TRUNCATE that a subscription applies to a captured table is not refused, which would break the subscription: it is a
+# gap of the instance. Where it is recorded there is none.
+$_->[0]->safe_psql($_->[1], 'CREATE TABLE cut (id int PRIMARY KEY, v text); CREATE TABLE cut_p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+	CREATE TABLE cut_p1 PARTITION OF cut_p FOR VALUES FROM (0) TO (100); CREATE TABLE noted (id int PRIMARY KEY, v text)') for [$pub, 'postgres'], [$sub, 'early'], [$sub, 'late'];
+$sub->safe_psql('early', 'ALTER SUBSCRIPTION early REFRESH PUBLICATION');
+$sub->wait_for_subscription_sync($pub, 'early', 'early');
+enable_table($sub, 'early', $_) for 'cut', 'cut_p';
+enable_table($sub, 'early', 'noted', truncate_action => "'record'");
+my $size = log_size($sub);
+for my $table ('cut', 'cut_p', 'noted')
+{
+	$pub->safe_psql('postgres', "INSERT INTO $table VALUES (1, 'one'), (2, 'two'); TRUNCATE $table; INSERT INTO $table VALUES (3, 'three')");
+}
+$pub->wait_for_catchup('early');
+is(rows($sub, 'early', $_), '(3,three,5)', "a TRUNCATE of $_ is applied") for 'cut', 'cut_p', 'noted';
+is(captured($sub, 'early', 'noted'), '2:1:one 2:2:two 2:3:three', 'captured and recorded');
+for my $table ('cut', 'cut_p')
+{
+	is($sub->safe_psql('early', "SELECT reason, end_lsn IS NOT NULL FROM cdc.gaps WHERE object_id = 'cdc.public_${table}_ct'::regclass"),
+		'the table was truncated although that is refused|t', "$table: a gap that has ended");
+	my $stderr;
+	$sub->psql('early', "SELECT * FROM cdc.fn_cdc_get_all_changes_public_$table(cdc.fn_cdc_get_min_lsn('public_$table'), cdc.fn_cdc_get_max_lsn(), 'all')", stderr => \$stderr);
+	like($stderr, qr/changes of capture instance "public_$table" are missing/, "$table: reading across it is refused");
+	is($sub->safe_psql('early', "SELECT c.id FROM cdc.gaps g, cdc.fn_cdc_get_all_changes_public_$table(g.end_lsn, cdc.fn_cdc_get_max_lsn(), 'all') c WHERE g.object_id = 'cdc.public_${table}_ct'::regclass"),
+		'3', "$table: and captured on");
+}
+unlike(log_since($sub, $size), qr/cannot truncate/, 'nothing was refused');
+# Before its TRUNCATE was captured the apply worker of this subscriber has gone on.
+is($sub->safe_psql('early', 'SELECT count(*) FROM cdc.gaps WHERE end_lsn IS NULL'), '0', 'no gap is open');
+
 # Disabling and dropping cdc disturb nobody, either.
 $pub->safe_psql('postgres', 'CALL cdc.sp_cdc_disable_db()');
 $pub->safe_psql('postgres', "INSERT INTO t VALUES (9, 'nine')");

@@ -35,6 +35,14 @@ $primary->backup('base');
 my $restored = PostgreSQL::Test::Cluster->new('restored');
 $restored->init_from_backup($primary, 'base');
 $restored->start;
+# Nobody has called anything there: it is noticed all the same, and told to who looks from another database.
+$restored->safe_psql('postgres', 'CREATE EXTENSION cdc');
+$restored->poll_query_until('postgres', "SELECT count(*) = 1 FROM cdc.pg_stat_cdc WHERE database = '$db' AND state = 'needs action' AND last_error_message LIKE '%is missing'")
+	or die 'the missing slot is not noticed';
+like(slurp_file($restored->logfile), qr/LOG:  replication slot "cdc_\d+" of change data capture is missing\n.*HINT:  [^\n]*resume_after_gap/s,
+	'restored base backup: the server log says so');
+is($restored->safe_psql($db, 'SELECT count(*) FROM cdc.gaps WHERE end_lsn IS NULL'), '1', 'restored base backup: recorded by itself');
+$restored->safe_psql('postgres', 'DROP EXTENSION cdc');
 like($restored->safe_psql($db, 'SELECT state, last_error_message, last_error_hint FROM cdc.pg_stat_cdc WHERE database = current_database()'),
 	qr/needs action\|.* is missing\|.*resume_after_gap/, 'restored base backup: the gap is shown at once');
 $restored->safe_psql($db, 'CREATE TABLE before AS TABLE t');
@@ -61,6 +69,39 @@ ok(!@problems, 'restored base backup: after the gap nothing is missing') or diag
 $restored->psql($db, q(SELECT * FROM cdc.fn_cdc_get_all_changes_public_t(cdc.fn_cdc_get_min_lsn('public_t'), cdc.fn_cdc_get_max_lsn(), 'all')), stderr => \$stderr);
 like($stderr, qr/changes of capture instance "public_t" are missing/, 'restored base backup: across the gap is refused');
 $restored->stop;
+
+# --- A standby that was there before the enabling, and has no slot, is promoted --------------------
+# (From 17 on it may have the slot.)
+my $later = 'later';
+my $without = PostgreSQL::Test::Cluster->new('without');
+$without->init_from_backup($primary, 'base', has_streaming => 1);
+$without->start;
+cdc_create($primary, $later);
+$primary->safe_psql($later, 'CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text)');
+enable_table($primary, $later, 't');
+$primary->safe_psql($later, 'CALL cdc.sp_cdc_stop_job()');
+write_some($primary);
+wait_captured($primary, $db);
+$primary->wait_for_catchup($without, 'replay', $primary->lsn('insert'));
+is($without->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'cdc%'"), '0', 'a standby does nothing');
+unlike(slurp_file($without->logfile), qr/is missing/, 'and says nothing');
+SKIP:
+{
+	skip 'slots on standbys are looked after by the server', 3 if $primary->pg_version >= 17;
+	$without->promote;
+	$without->safe_psql('postgres', 'CREATE EXTENSION cdc');
+	for my $name ($db, $later)
+	{
+		$without->poll_query_until('postgres', "SELECT count(*) = 1 FROM cdc.pg_stat_cdc WHERE database = '$name' AND state = 'needs action'")
+			or die "the missing slot of $name is not noticed";
+		is($without->safe_psql($name, 'SELECT count(*) FROM cdc.gaps WHERE end_lsn IS NULL'), '1', "promotion without the slot: the gap of $name is recorded by itself");
+	}
+	$without->safe_psql($db, 'CALL cdc.resume_after_gap()');
+	wait_captured($without, $db);
+	pass('and capture goes on after the call');
+}
+$without->stop;
+$primary->safe_psql('postgres', "DROP DATABASE $later");
 
 # --- A copy of the whole data directory has the slot ----------------------------------------------
 write_some($primary);

@@ -1068,7 +1068,8 @@ change_writer_idle(ChangeWriter *writer, int64 idle_us)
 		writer->position.record_lsn <= writer->progress.last_start_lsn)
 		return;
 	TimestampTz now = GetCurrentTimestamp();
-	if (now - writer->last_activity < idle_us)
+	/* In the future when the clock has been set back. */
+	if (now >= writer->last_activity && now - writer->last_activity < idle_us)
 		return;
 	writer->last_activity = now;
 

@@ -6,7 +6,10 @@
 
 #include "capture/wal_reader.hpp"
 
+#include <unistd.h>
+
 extern "C" {
+#include "access/timeline.h"
 #include "access/xlog_internal.h"
 #include "access/xlogutils.h"
 }
@@ -95,6 +98,28 @@ wal_flush_inserted()
 	XLogRecPtr lsn = wal_inserted_up_to();
 	XLogFlush(lsn);
 	return lsn;
+}
+
+bool
+wal_has(XLogRecPtr lsn)
+{
+	TimeLineID current_timeline;
+	XLogSegNo segment;
+	ListCell *cell;
+
+	/* Not written yet: it will be there. */
+	if (XLogRecPtrIsInvalid(lsn) || lsn >= GetFlushRecPtr(&current_timeline))
+		return true;
+	XLByteToSeg(lsn, segment, wal_segment_size);
+	foreach (cell, readTimeLineHistory(current_timeline))
+	{
+		auto *entry = static_cast<TimeLineHistoryEntry *>(lfirst(cell));
+		char path[MAXPGPATH];
+		XLogFilePath(path, entry->tli, segment, wal_segment_size);
+		if (access(path, F_OK) == 0)
+			return true;
+	}
+	return false;
 }
 
 } // namespace cdc::capture

@@ -39,4 +39,7 @@ XLogRecPtr wal_inserted_up_to();
 /* The same, after making it readable. */
 XLogRecPtr wal_flush_inserted();
 
+/* Whether the segment with this position is there, on this timeline or one it comes from. */
+bool wal_has(XLogRecPtr lsn);
+
 } // namespace cdc::capture

@@ -82,13 +82,15 @@ read_plan()
 	if (!schedule_interval_is_valid(every))
 		return plan;
 	plan.wanted = true;
-	plan.retention = Max(DatumGetInt64(job->row[kJbRetention]), 1);
+	plan.retention = Min(Max(DatumGetInt64(job->row[kJbRetention]), 1), kLongestRetention);
 	plan.threshold = Max(DatumGetInt64(job->row[kJbThreshold]), 1);
 
 	std::optional<CleanupRun> last = cleanup_run_last_job();
 	TimestampTz from = DatumGetTimestampTz(job->row[kJbScheduleFrom]);
 	if (last)
 		from = Max(from, last->started_at);
+	/* What happened in the future happened before the clock was set back. */
+	from = Min(from, GetCurrentTimestamp());
 	plan.due_at = schedule_next(DatumGetTimeADT(job->row[kJbStartTime]), every, from);
 	if (last && (last->status == RunStatus::Failed || last->status == RunStatus::Interrupted))
 		plan.due_at = Min(plan.due_at, retry_at(*last));

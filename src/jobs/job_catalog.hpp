@@ -29,6 +29,7 @@ enum class JobType : uint8
 constexpr int kDefaultMaxtrans = 1000;
 constexpr int kDefaultMaxscans = 10;
 constexpr int64 kDefaultRetention = 4320; /* minutes */
+constexpr int64 kLongestRetention = 52594800; /* minutes: 100 years */
 constexpr int64 kDefaultThreshold = 5000;
 
 /* A row; in the memory context of who has asked for it. */

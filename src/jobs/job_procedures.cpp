@@ -38,7 +38,6 @@ namespace
 
 constexpr const char *kLeaveOutToKeep =
 	"Leave it out for the default, or to keep what the job has.";
-constexpr int64 kLongestRetention = 52594800; /* minutes: 100 years */
 
 /* What add_job and change_job take; not given: the default, or as it is. */
 struct Parameters
@@ -152,7 +151,8 @@ check_ranges(const Parameters &p)
 	if (p.every != nullptr && !schedule_interval_is_valid(p.every))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid every"),
-				 errdetail("It is \"%s\", it must be at least 1 second, without negative parts.",
+				 errdetail("It is \"%s\", it must be at least 1 second and at most 100 years, "
+						   "without negative parts.",
 						   DatumGetCString(
 							   DirectFunctionCall1(interval_out, IntervalPGetDatum(p.every)))),
 				 errhint("%s", kLeaveOutToKeep)));

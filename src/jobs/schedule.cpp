@@ -17,6 +17,7 @@ namespace
 {
 
 constexpr int kMinutesOfDay = 24 * 60;
+constexpr double kLongestDays = 37200; /* 100 years, of months of 31 days */
 
 Timestamp
 to_local(TimestampTz time)
@@ -59,7 +60,9 @@ next_time_of_day(int minutes, TimestampTz time)
 bool
 schedule_interval_is_valid(const Interval *every)
 {
-	return every->month >= 0 && every->day >= 0 && every->time >= 0 &&
+	/* More than that has no meaning, and could not be added to a time. In floating point, which does not overflow. */
+	double days = every->month * 31.0 + every->day + every->time / double(USECS_PER_DAY);
+	return every->month >= 0 && every->day >= 0 && every->time >= 0 && days <= kLongestDays &&
 		   (every->month > 0 || every->day > 0 || every->time >= USECS_PER_SEC);
 }
 

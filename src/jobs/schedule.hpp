@@ -20,7 +20,7 @@ namespace cdc::jobs
  */
 TimestampTz schedule_next(TimeADT start_time, Interval *every, TimestampTz after);
 
-/* Longer than nothing, and not going backwards in any part. */
+/* A second to 100 years, and not going backwards in any part. */
 bool schedule_interval_is_valid(const Interval *every);
 
 /* A part of each day; to < from: over midnight. */

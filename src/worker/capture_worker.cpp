@@ -205,14 +205,15 @@ prepare(CaptureWorker *worker, Identity *identity)
 		registry_stop(entry);
 		leave();
 	}
+	/* Also where the job is stopped: starting it would not help. */
+	if (gap)
+		leave_at_gap(entry, *gap);
 	/* Without any job the log is read on only where there is nothing to capture. */
 	if (worker->mode == WorkerMode::Continuous && (job.exists ? !job.started : any_instance))
 	{
 		registry_stop(entry);
 		leave();
 	}
-	if (gap)
-		leave_at_gap(entry, *gap);
 
 	if (worker->mode == WorkerMode::Continuous)
 	{
@@ -321,12 +322,14 @@ nap(CaptureWorker *worker, long timeout_ms)
 void
 polling_wait(CaptureWorker *worker)
 {
-	TimestampTz end = GetCurrentTimestamp() + worker->entry->scan.pollinginterval * USECS_PER_SEC;
+	TimestampTz begin = GetCurrentTimestamp();
+	TimestampTz end = begin + worker->entry->scan.pollinginterval * USECS_PER_SEC;
 
 	for (;;)
 	{
 		TimestampTz now = GetCurrentTimestamp();
-		if (now >= end || is_wanted(worker))
+		/* Before the beginning: the clock has been set back. */
+		if (now >= end || now < begin || is_wanted(worker))
 			return;
 		nap(worker, Min(kLongestNapMs, static_cast<long>((end - now) / 1000) + 1));
 	}
@@ -340,7 +343,8 @@ caught_up(CaptureWorker *worker)
 
 	change_writer_commit(worker->writer);
 	TimestampTz now = GetCurrentTimestamp();
-	bool idle = now - worker->position_saved_at >= kIdleSaveUs;
+	bool idle =
+		now - worker->position_saved_at >= kIdleSaveUs || now < worker->position_saved_at;
 	if (idle)
 		worker->position_saved_at = now;
 	change_writer_save_position(worker->writer, idle ? kIdleSaveBytes : kSavePositionBytes);

@@ -218,6 +218,7 @@ gap_find(const Identity &identity, const Progress &progress)
 	}
 	SpinLockAcquire(&slot->mutex);
 	XLogRecPtr confirmed = slot->data.confirmed_flush;
+	XLogRecPtr needed = slot->data.restart_lsn;
 	bool invalidated = CDC_SLOT_INVALIDATED(slot);
 	bool ours = strcmp(NameStr(slot->data.plugin), "cdc") == 0;
 	SpinLockRelease(&slot->mutex);
@@ -230,6 +231,17 @@ gap_find(const Identity &identity, const Progress &progress)
 					 invalidated ? "It was invalidated: the server removed WAL that it needed."
 								 : "It belongs to another plugin.",
 					 CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
+		return gap;
+	}
+	/* pg_resetwal takes the log away and leaves the slots. */
+	if (!capture::wal_has(needed))
+	{
+		gap.reason =
+			psprintf("replication slot \"%s\" of change data capture cannot be used", slot_name);
+		gap.detail = psprintf("The server has no longer the WAL that it needs, from %X/%X on. "
+							  "Changes are captured up to %X/%X.",
+							  CDC_LSN_FORMAT_ARGS(needed),
+							  CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
 		return gap;
 	}
 	if (confirmed > progress.captured_lsn)

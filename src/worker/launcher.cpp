@@ -4,7 +4,7 @@
  *
  * NOTES
  *	  Shared memory only, no database connection: a database can be dropped at any time. Candidates
- *	  are the slots named cdc_<database oid> of plugin cdc. A slot proves nothing (a role with
+ *	  are the slots named cdc_<database oid> of plugin cdc, and what the finder adds. A slot proves nothing (a role with
  *	  REPLICATION may be able to make one): the worker checks the identity row and leaves.
  */
 #include "cdc.hpp"
@@ -14,6 +14,7 @@
 #include "jobs/cleanup_control.hpp"
 #include "monitor/error_log.hpp"
 #include "monitor/health_checks.hpp"
+#include "worker/finder.hpp"
 #include "worker/launcher.hpp"
 #include "worker/registry.hpp"
 
@@ -36,7 +37,11 @@ namespace
 {
 
 constexpr long kLongestNapMs = 10 * 1000;
+constexpr int64 kClockStepUs = 5 * USECS_PER_SEC; /* less than this is not worth a word */
 constexpr int kCaptureJobFailed = 22864;
+
+/* Failures in a row, within half a minute, after which a database without slot counts as gone. */
+constexpr int kFailuresWithoutSlot = 5;
 
 /* Handles of the workers this process has registered, by entry. */
 BackgroundWorkerHandle **handles = nullptr;
@@ -89,14 +94,14 @@ find_databases(bool first_look)
 }
 
 /*
- * A worker that fails where there is no slot has no database any more (it says so itself when only
- * the slot is gone): without this it would be started for ever.
+ * A worker that fails again and again where there is no slot has no database any more (it says so itself when
+ * only the slot is gone): without this it would be started for ever.
  */
 void
 give_up_without_slot(DatabaseEntry *entry)
 {
 	if (entry->state == CaptureState::Failed && entry->mode == WorkerMode::Continuous &&
-		!database_has_slot(entry->database_oid))
+		entry->failures >= kFailuresWithoutSlot && !database_has_slot(entry->database_oid))
 		registry_stop(entry);
 }
 
@@ -237,6 +242,24 @@ due(DatabaseEntry *entry, long *nap)
 	});
 }
 
+/* Set back, the clock would keep what is to come soon waiting for as long as it was set back. */
+void
+look_at_clock()
+{
+	static TimestampTz former = 0;
+	SharedState *shared = shmem_get();
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (now + kClockStepUs < former)
+		for (int i = 0; i < shared->nentries; i++)
+			if (OidIsValid(shared->entries[i].database_oid))
+			{
+				registry_clock_set_back(&shared->entries[i]);
+				jobs::cleanup_look_again(&shared->entries[i]);
+			}
+	former = now;
+}
+
 void
 forget_launcher(int, Datum)
 {
@@ -262,7 +285,9 @@ launcher_loop()
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
+		look_at_clock();
 		find_databases(first_look);
+		finder_attend(&nap);
 		for (int i = 0; i < shared->nentries; i++)
 		{
 			DatabaseEntry *entry = &shared->entries[i];
@@ -332,6 +357,7 @@ cdc_launcher_main(Datum)
 			shared->entries[i].registered = false;
 			shared->entries[i].cleanup.registered = false;
 		}
+		shared->origins_looked_at = false;
 		shared->launcher_pid = MyProcPid;
 		shared->launcher_latch = MyLatch;
 	});

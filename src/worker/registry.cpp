@@ -445,6 +445,22 @@ registry_start(DatabaseEntry *entry)
 }
 
 void
+registry_start_if_idle(DatabaseEntry *entry)
+{
+	locked([&] {
+		if (entry->mode != WorkerMode::Stopped || entry->hold_pid != 0 ||
+			entry->state == CaptureState::NeedsAction || is_request_pending(*entry) ||
+			registry_is_running(*entry))
+			return;
+		entry->mode = WorkerMode::Continuous;
+		entry->restart_at = 0;
+		entry->failures = 0;
+		entry->state = CaptureState::Starting;
+	});
+	registry_wake_launcher();
+}
+
+void
 registry_stop(DatabaseEntry *entry)
 {
 	locked([&] {
@@ -456,6 +472,16 @@ registry_stop(DatabaseEntry *entry)
 	});
 	registry_wake_writer(entry);
 	registry_wake_launcher();
+}
+
+void
+registry_clock_set_back(DatabaseEntry *entry)
+{
+	locked([&] {
+		entry->restart_at =
+			Min(entry->restart_at, GetCurrentTimestamp() + kFirstBackoffUs);
+		entry->assigned_at = Min(entry->assigned_at, GetCurrentTimestamp());
+	});
 }
 
 uint64

@@ -51,7 +51,13 @@ void registry_cleanup_stop_at_commit();
 
 /* The same at once. */
 void registry_start(DatabaseEntry *entry);
+
+/* Starts the job where nothing runs, nothing is asked and nobody holds the database. */
+void registry_start_if_idle(DatabaseEntry *entry);
 void registry_stop(DatabaseEntry *entry);
+
+/* No worker waits any longer for a time that has gone far away. */
+void registry_clock_set_back(DatabaseEntry *entry);
 
 /*
  * Asks for a Scan or CreateSlot run and returns its id, 0 when somebody works there already.
