@@ -145,8 +145,8 @@ struct DatabaseEntry
 struct SharedState
 {
 	LWLock *lock;
-	int launcher_pid;	   /* lock */
-	Latch *launcher_latch; /* lock */
+	int launcher_pid;		/* lock */
+	Latch *launcher_latch;	/* lock */
 	bool origins_looked_at; /* lock; the finder has done its work since the launcher started */
 	int nentries;
 	DatabaseEntry entries[FLEXIBLE_ARRAY_MEMBER];

@@ -28,7 +28,7 @@ enum class JobType : uint8
 /* The defaults of the capture job, and of sp_cdc_scan. */
 constexpr int kDefaultMaxtrans = 1000;
 constexpr int kDefaultMaxscans = 10;
-constexpr int64 kDefaultRetention = 4320; /* minutes */
+constexpr int64 kDefaultRetention = 4320;	  /* minutes */
 constexpr int64 kLongestRetention = 52594800; /* minutes: 100 years */
 constexpr int64 kDefaultThreshold = 5000;
 

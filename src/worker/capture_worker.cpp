@@ -343,8 +343,7 @@ caught_up(CaptureWorker *worker)
 
 	change_writer_commit(worker->writer);
 	TimestampTz now = GetCurrentTimestamp();
-	bool idle =
-		now - worker->position_saved_at >= kIdleSaveUs || now < worker->position_saved_at;
+	bool idle = now - worker->position_saved_at >= kIdleSaveUs || now < worker->position_saved_at;
 	if (idle)
 		worker->position_saved_at = now;
 	change_writer_save_position(worker->writer, idle ? kIdleSaveBytes : kSavePositionBytes);

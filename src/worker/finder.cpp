@@ -79,13 +79,13 @@ look()
 		DatabaseEntry *entry = registry_assign(lfirst_oid(cell));
 		if (entry == nullptr)
 		{
-			ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						  errmsg("cannot look at database %u: too many databases are enabled for "
-								 "change data capture",
-								 lfirst_oid(cell)),
-						  errdetail("max_replication_slots is %d, one for each.",
-									max_replication_slots),
-						  errhint("Raise max_replication_slots and restart the server.")));
+			ereport(LOG,
+					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					 errmsg("cannot look at database %u: too many databases are enabled for "
+							"change data capture",
+							lfirst_oid(cell)),
+					 errdetail("max_replication_slots is %d, one for each.", max_replication_slots),
+					 errhint("Raise max_replication_slots and restart the server.")));
 			continue;
 		}
 		registry_start_if_idle(entry);
@@ -109,9 +109,10 @@ finder_attend(long *nap)
 		pfree(handle);
 		handle = nullptr;
 		if (!shared->origins_looked_at && ++tried == static_cast<int>(lengthof(kAnyDatabase)))
-			ereport(LOG, (errmsg("could not look for captured databases that have lost their slot"),
-						  errdetail("No process could connect to template1, postgres or template0."),
-						  errhint("SELECT * FROM cdc.pg_stat_cdc in a database shows its state.")));
+			ereport(LOG,
+					(errmsg("could not look for captured databases that have lost their slot"),
+					 errdetail("No process could connect to template1, postgres or template0."),
+					 errhint("SELECT * FROM cdc.pg_stat_cdc in a database shows its state.")));
 	}
 	if (shared->origins_looked_at || tried == static_cast<int>(lengthof(kAnyDatabase)))
 		return;

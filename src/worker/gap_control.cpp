@@ -238,10 +238,10 @@ gap_find(const Identity &identity, const Progress &progress)
 	{
 		gap.reason =
 			psprintf("replication slot \"%s\" of change data capture cannot be used", slot_name);
-		gap.detail = psprintf("The server has no longer the WAL that it needs, from %X/%X on. "
-							  "Changes are captured up to %X/%X.",
-							  CDC_LSN_FORMAT_ARGS(needed),
-							  CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
+		gap.detail =
+			psprintf("The server has no longer the WAL that it needs, from %X/%X on. "
+					 "Changes are captured up to %X/%X.",
+					 CDC_LSN_FORMAT_ARGS(needed), CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
 		return gap;
 	}
 	if (confirmed > progress.captured_lsn)

@@ -478,8 +478,7 @@ void
 registry_clock_set_back(DatabaseEntry *entry)
 {
 	locked([&] {
-		entry->restart_at =
-			Min(entry->restart_at, GetCurrentTimestamp() + kFirstBackoffUs);
+		entry->restart_at = Min(entry->restart_at, GetCurrentTimestamp() + kFirstBackoffUs);
 		entry->assigned_at = Min(entry->assigned_at, GetCurrentTimestamp());
 	});
 }
