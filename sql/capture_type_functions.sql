@@ -56,6 +56,12 @@ ALTER TABLE t ALTER COLUMN v TYPE varchar(50);
 INSERT INTO t VALUES (3, 'longer than five', 'x', 3);
 CALL cdc.wait_for_capture();
 SELECT * FROM mine WHERE id = 3;
+-- It is tried again with each command, which is no type change each time.
+ALTER TABLE t ADD COLUMN beside integer;
+INSERT INTO t VALUES (31, 'also longer than five', 'x', 3);
+DELETE FROM t WHERE id = 31;
+CALL cdc.wait_for_capture();
+SELECT required_column_update, ddl_command FROM cdc.ddl_history ORDER BY ddl_id;
 SELECT now_lsn() AS before \gset
 -- A new physical column. Readers see the same type: nothing to be seen, except the values.
 ALTER TABLE t ALTER COLUMN n TYPE integer USING length(n);

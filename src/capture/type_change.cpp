@@ -34,6 +34,7 @@ namespace
 
 /* New readers queue behind a waiting ACCESS EXCLUSIVE lock for as long as it waits. */
 constexpr const char *kLockTimeout = "100ms";
+constexpr const char *kNoLockTimeout = "1ms"; /* the shortest: 0 means for ever */
 constexpr long kLockPauseMs = 500;
 
 /* The type as today's catalog knows it; a collation that is gone is no reason to lose values. */
@@ -149,12 +150,12 @@ blockers(List *relations)
 
 /* The readers' view, root, then leaves, as everybody locks them. False when somebody has them. */
 bool
-try_lock(Oid view, Oid root)
+try_lock(Oid view, Oid root, const char *timeout)
 {
 	return in_subtransaction(
 		[&] {
 			int level = NewGUCNestLevel();
-			(void)set_config_option("lock_timeout", kLockTimeout, PGC_USERSET, PGC_S_SESSION,
+			(void)set_config_option("lock_timeout", timeout, PGC_USERSET, PGC_S_SESSION,
 									GUC_ACTION_SAVE, true, 0, false);
 			if (OidIsValid(view))
 				LockRelationOid(view, AccessExclusiveLock);
@@ -176,7 +177,7 @@ lock_change_table(const TypeChangeRequest &request, Oid root)
 	CaptureState state = request.entry->state;
 	Oid view = query::query_functions_view(request.instance_id);
 
-	while (!try_lock(view, root))
+	while (!try_lock(view, root, kLockTimeout))
 	{
 		worker::registry_set_state(request.entry, CaptureState::WaitingForLock);
 		if (!reported)
@@ -263,6 +264,16 @@ changed_types(const TypeChangeRequest &request, const CaptureInstance *instance,
 	return found;
 }
 
+/* Whether rows could not be stored without them. */
+bool
+needs_columns(std::span<const ColumnPlan> plans)
+{
+	for (const ColumnPlan &plan : plans)
+		if (plan.version == nullptr || !plan.version->current)
+			return true;
+	return false;
+}
+
 } // namespace
 
 GapCause
@@ -310,7 +321,18 @@ type_change_follow(const TypeChangeRequest &request)
 		return nullptr;
 	}
 
-	lock_change_table(request, instance->change_table);
+	/*
+	 * Limits of types that only readers see, and that stayed as they were when the types changed, because a
+	 * view of somebody's keeps the query functions: tried again, but not worth waiting for.
+	 */
+	if (!renamed && !needs_columns(plans))
+	{
+		if (!try_lock(query::query_functions_view(request.instance_id), instance->change_table,
+					  kNoLockTimeout))
+			return nullptr;
+	}
+	else
+		lock_change_table(request, instance->change_table);
 	/* It may have been disabled while we waited. */
 	instance = capture_instance_by_id(request.instance_id, true);
 	if (instance == nullptr)
@@ -328,6 +350,8 @@ type_change_follow(const TypeChangeRequest &request)
 									 NameStr(plan.column->name), instance->start_lsn,
 									 request.commit_lsn);
 	change_table_follow(instance, plans);
+	if (text.len == 0)
+		return nullptr;
 	captured_columns_set_types(instance, types);
 	ereport(LOG, (errmsg("change table of %s follows its source", request.what),
 				  errdetail("At %X/%X: %s.", CDC_LSN_FORMAT_ARGS(request.commit_lsn), text.data)));
