@@ -244,5 +244,26 @@ oracle_ok($node, $db, 'created and enabled once more');
 is(scalar(server_processes($node, qr/cdc launcher/)), 1, 'one launcher');
 unlike(slurp_file($node->logfile), qr/PANIC|was terminated by signal/, 'no process crashed');
 
+# --- As many worker slots as are asked for: after a restart everybody gets what he needs -----------
+# The server's launcher, ours, two for each database, one for cleanup; all databases are looked at at once.
+my $tight = cdc_node('tight', max_worker_processes => 9);
+my @databases = map { "tight_$_" } 1 .. 3;
+for my $name (@databases)
+{
+	cdc_create($tight, $name);
+	$tight->safe_psql($name, 'CREATE TABLE t (id int PRIMARY KEY)');
+	enable_table($tight, $name, 't');
+	wait_captured($tight, $name);
+	$tight->safe_psql($name, 'DELETE FROM cdc._errors');
+}
+$tight->restart;
+for my $name (@databases)
+{
+	$tight->poll_query_until($name, "SELECT state = 'streaming' FROM cdc.pg_stat_cdc WHERE database = current_database()") or die "$name is not captured";
+	$tight->poll_query_until($name, "SELECT next_run IS NOT NULL FROM cdc.sp_cdc_help_jobs() WHERE job_type = 'cleanup'") or die "cleanup of $name is not looked at";
+	is($tight->safe_psql($name, 'SELECT string_agg(process || $$: $$ || error_message, $$, $$) FROM cdc._errors'), '', "$name: stopped and started without an error");
+}
+$tight->stop;
+
 $node->stop;
 done_testing();

@@ -59,6 +59,7 @@ constexpr uint64 kSavePositionBytes = 16 * 1024 * 1024;
 constexpr uint64 kIdleSaveBytes = 128 * 1024;
 constexpr int64 kIdleSaveUs = 10 * USECS_PER_SEC;
 constexpr long kLongestNapMs = 1000;
+constexpr long kShutdownMs = 100; /* from one process's signal to the next one's, at most */
 
 struct CaptureWorker
 {
@@ -407,6 +408,10 @@ take_changes(CaptureWorker *worker)
 				monitor::error_log_store(worker->entry);
 				proc_exit(1);
 			}
+			/* When the server shuts down both of us are told, and it may only have been the first. */
+			(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kShutdownMs,
+							PG_WAIT_EXTENSION);
+			CHECK_FOR_INTERRUPTS();
 			ereport(ERROR, (errcode(ERRCODE_CONNECTION_FAILURE), errmsg("cdc decoder has ended"),
 							errdetail("It was terminated without an error of its own."),
 							errhint("Nothing to do: both processes are started again.")));

@@ -200,7 +200,8 @@ capture_wait_until_gone(DatabaseEntry *entry)
 void
 workers_stop_and_wait(DatabaseEntry *entry)
 {
-	registry_hold(entry);
+	if (!registry_hold(entry))
+		error_slot_requested(entry);
 	wait_until_gone(entry, true);
 }
 

@@ -96,7 +96,7 @@ look()
 
 } // namespace
 
-void
+bool
 finder_attend(long *nap)
 {
 	SharedState *shared = shmem_get();
@@ -105,7 +105,7 @@ finder_attend(long *nap)
 	if (handle != nullptr)
 	{
 		if (GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
-			return;
+			return false;
 		pfree(handle);
 		handle = nullptr;
 		if (!shared->origins_looked_at && ++tried == static_cast<int>(lengthof(kAnyDatabase)))
@@ -115,7 +115,7 @@ finder_attend(long *nap)
 					 errhint("SELECT * FROM cdc.pg_stat_cdc in a database shows its state.")));
 	}
 	if (shared->origins_looked_at || tried == static_cast<int>(lengthof(kAnyDatabase)))
-		return;
+		return false;
 
 	BackgroundWorker worker;
 	memset(&worker, 0, sizeof(worker));
@@ -129,10 +129,11 @@ finder_attend(long *nap)
 	worker.bgw_main_arg = ObjectIdGetDatum(kAnyDatabase[tried]);
 	worker.bgw_notify_pid = MyProcPid;
 	if (RegisterDynamicBackgroundWorker(&worker, &handle))
-		return;
+		return true;
 	/* All worker slots are taken, which may pass: workers that cannot be started say so themselves. */
 	handle = nullptr;
 	*nap = Min(*nap, 1000L);
+	return false;
 }
 
 } // namespace cdc::worker

@@ -11,8 +11,8 @@ namespace cdc::worker
 
 /*
  * Launcher only, at each turn of its loop: starts the process that looks, until one has. *nap shrinks when it must
- * be tried again.
+ * be tried again. True when it has just started one.
  */
-void finder_attend(long *nap);
+bool finder_attend(long *nap);
 
 } // namespace cdc::worker

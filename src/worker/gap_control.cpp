@@ -92,7 +92,7 @@ resume(DatabaseEntry *entry)
 {
 	/* Whatever becomes of it, a worker looks again: capture goes on, or the state says why not. */
 	report_error([&] { request_new_slot(entry); },
-				 [&](const ErrorData &) { registry_start(entry); });
+				 [&](const ErrorData &) { registry_start_unless_asked(entry); });
 	tell_what_is_lost();
 }
 
@@ -112,6 +112,14 @@ prepare(FunctionCallInfo fcinfo, const char *procedure)
 	if (entry->mode == WorkerMode::CreateSlot)
 		error_slot_requested(entry);
 	return entry;
+}
+
+/* Under the hold, which keeps new requests out: one that was faster waits for its slot. */
+void
+require_nobody_else(DatabaseEntry *entry)
+{
+	if (entry->mode == WorkerMode::CreateSlot)
+		error_slot_requested(entry);
 }
 
 /* Records the gap that giving up the WAL makes, durably, before the slot goes. */
@@ -287,6 +295,7 @@ CDC_FUNCTION(cdc_resume_after_gap)
 
 	/* Workers hold the slot: what it is like is only known when they are gone. */
 	with_workers_stopped(entry, [&] {
+		require_nobody_else(entry);
 		if (!look(&identity, &progress))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -316,6 +325,7 @@ CDC_FUNCTION(cdc_discard_kept_wal)
 		ask_for_confirmation(progress, slot_name);
 	}
 	with_workers_stopped(entry, [&] {
+		require_nobody_else(entry);
 		/* At a gap already: there is no use for what is kept, and the gap has its own reason. */
 		if (!look(&identity, &progress))
 			give_up(progress, slot_name);

@@ -9,6 +9,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/compat.hpp"
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
 #include "jobs/cleanup_control.hpp"
@@ -39,6 +40,13 @@ namespace
 constexpr long kLongestNapMs = 10 * 1000;
 constexpr int64 kClockStepUs = 5 * USECS_PER_SEC; /* less than this is not worth a word */
 constexpr int kCaptureJobFailed = 22864;
+
+/*
+ * For so long after the launcher's start, when all databases are looked at at once, what can wait leaves the free
+ * worker slots to capture, and comes one by one.
+ */
+constexpr int64 kCaptureFirstUs = 10 * USECS_PER_SEC;
+constexpr long kLookForRoomMs = 100;
 
 /* Failures in a row, within half a minute, after which a database without slot counts as gone. */
 constexpr int kFailuresWithoutSlot = 5;
@@ -242,6 +250,25 @@ due(DatabaseEntry *entry, long *nap)
 	});
 }
 
+/* Whether there are more free worker slots than capture will take. */
+bool
+has_room_beside_capture()
+{
+	SharedState *shared = shmem_get();
+	int needed = 0;
+
+	with_lock(shared->lock, LW_SHARED, [&] {
+		for (int i = 0; i < shared->nentries; i++)
+		{
+			const DatabaseEntry &entry = shared->entries[i];
+			if (OidIsValid(entry.database_oid) && entry.mode == WorkerMode::Continuous &&
+				entry.state != CaptureState::OutsideWindow)
+				needed += (entry.writer_pid == 0 ? 1 : 0) + (entry.decoder_pid == 0 ? 1 : 0);
+		}
+	});
+	return needed == 0 || compat_free_worker_processes() > needed;
+}
+
 /* Set back, the clock would keep what is to come soon waiting for as long as it was set back. */
 void
 look_at_clock()
@@ -274,6 +301,8 @@ void
 launcher_loop()
 {
 	SharedState *shared = shmem_get();
+	TimestampTz started_at = GetCurrentTimestamp();
+	bool capture_first = true;
 
 	for (bool first_look = true;; first_look = false)
 	{
@@ -287,7 +316,13 @@ launcher_loop()
 		}
 		look_at_clock();
 		find_databases(first_look);
-		finder_attend(&nap);
+		TimestampTz now = GetCurrentTimestamp();
+		capture_first = capture_first && now >= started_at && now - started_at < kCaptureFirstUs;
+		bool others_too = !capture_first || has_room_beside_capture();
+		if (!others_too)
+			nap = kLookForRoomMs;
+		else if (finder_attend(&nap) && capture_first)
+			others_too = false;
 		for (int i = 0; i < shared->nentries; i++)
 		{
 			DatabaseEntry *entry = &shared->entries[i];
@@ -297,7 +332,15 @@ launcher_loop()
 			check_holders(entry);
 			jobs::cleanup_check_requester(entry);
 			if (jobs::cleanup_is_due(entry, &nap))
-				start_cleanup_worker(i);
+			{
+				if (others_too)
+					start_cleanup_worker(i);
+				if (capture_first)
+				{
+					others_too = false;
+					nap = Min(nap, kLookForRoomMs);
+				}
+			}
 			give_up_without_slot(entry);
 			WorkerMode mode = due(entry, &nap);
 			if (mode != WorkerMode::Stopped)

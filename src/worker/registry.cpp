@@ -27,6 +27,7 @@ extern "C" {
 #include "commands/dbcommands.h"
 #include "mb/pg_wchar.h"
 #include "postmaster/bgworker.h"
+#include "storage/procarray.h"
 #include "utils/elog.h"
 #include "utils/ps_status.h"
 }
@@ -445,6 +446,18 @@ registry_start(DatabaseEntry *entry)
 }
 
 void
+registry_start_unless_asked(DatabaseEntry *entry)
+{
+	bool ours = locked([&] {
+		bool asked_by_other = is_request_pending(*entry) && entry->requester_pid != MyProcPid;
+		bool held_by_other = entry->hold_pid != 0 && entry->hold_pid != MyProcPid;
+		return !asked_by_other && !held_by_other;
+	});
+	if (ours)
+		registry_start(entry);
+}
+
+void
 registry_start_if_idle(DatabaseEntry *entry)
 {
 	locked([&] {
@@ -549,24 +562,34 @@ registry_terminate(DatabaseEntry *entry)
 	});
 }
 
-void
+bool
 registry_hold(DatabaseEntry *entry)
 {
-	monitor::health_expect_no_slot(entry);
-	locked([&] {
+	bool ours = locked([&] {
+		if (entry->hold_pid != 0 && entry->hold_pid != MyProcPid &&
+			BackendPidGetProc(entry->hold_pid) != nullptr)
+			return false;
 		entry->hold_pid = MyProcPid;
 		if (registry_is_running(*entry))
 			entry->stop_requested = true;
+		return true;
 	});
+	if (!ours)
+		return false;
+	monitor::health_expect_no_slot(entry);
 	jobs::cleanup_stop(entry);
 	registry_wake_writer(entry);
+	return true;
 }
 
 void
 registry_unhold(DatabaseEntry *entry)
 {
 	monitor::health_expect_no_slot(entry);
-	locked([&] { entry->hold_pid = 0; });
+	locked([&] {
+		if (entry->hold_pid == MyProcPid)
+			entry->hold_pid = 0;
+	});
 	registry_wake_launcher();
 }
 

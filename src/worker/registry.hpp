@@ -52,6 +52,9 @@ void registry_cleanup_stop_at_commit();
 /* The same at once. */
 void registry_start(DatabaseEntry *entry);
 
+/* The same, unless another session waits for a Scan or a slot, or holds the database. */
+void registry_start_unless_asked(DatabaseEntry *entry);
+
 /* Starts the job where nothing runs, nothing is asked and nobody holds the database. */
 void registry_start_if_idle(DatabaseEntry *entry);
 void registry_stop(DatabaseEntry *entry);
@@ -74,8 +77,11 @@ void registry_cancel_request(DatabaseEntry *entry);
 /* Ends the workers of a database by signal, wherever they are. */
 void registry_terminate(DatabaseEntry *entry);
 
-/* Forbids, or allows again, workers for a database; set, running ones are told to end. */
-void registry_hold(DatabaseEntry *entry);
+/*
+ * Forbids, or allows again, workers for a database; set, running ones are told to end. One session at a time: false
+ * when another has it.
+ */
+bool registry_hold(DatabaseEntry *entry);
 void registry_unhold(DatabaseEntry *entry);
 
 /*
