@@ -11,6 +11,7 @@
 #include "catalog/change_table_columns.hpp"
 #include "catalog/instance_rows.hpp"
 #include "catalog/internal_ddl.hpp"
+#include "catalog/source_table.hpp"
 #include "query/query_functions.hpp"
 #include "worker/registry.hpp"
 
@@ -160,7 +161,9 @@ try_lock(Oid view, Oid root, const char *timeout)
 			if (OidIsValid(view))
 				LockRelationOid(view, AccessExclusiveLock);
 			LockRelationOid(root, AccessExclusiveLock);
-			(void)find_all_inheritors(root, AccessExclusiveLock, nullptr);
+			/* Dropped while we waited: the caller looks for the instance again. */
+			if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(root)))
+				(void)find_all_inheritors(root, AccessExclusiveLock, nullptr);
 			AtEOXact_GUC(false, level);
 		},
 		[](const ErrorData &edata) {
@@ -182,9 +185,7 @@ lock_change_table(const TypeChangeRequest &request, Oid root)
 		worker::registry_set_state(request.entry, CaptureState::WaitingForLock);
 		if (!reported)
 		{
-			List *relations =
-				lcons_oid(view, lcons_oid(root, find_inheritance_children(root, NoLock)));
-			char *pids = blockers(relations);
+			char *pids = blockers(lcons_oid(view, inheritance_tree(root)));
 			if (!request.is_alone)
 				ereport(ERROR,
 						(errcode(ERRCODE_LOCK_NOT_AVAILABLE),

@@ -39,6 +39,9 @@ lock_without_waiting(int32 instance_id, Oid change_table)
 		return false;
 	if (!ConditionalLockRelationOid(change_table, AccessExclusiveLock))
 		return false;
+	/* Gone since the instance was loaded: the caller looks again. */
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(change_table)))
+		return true;
 	foreach (cell, find_inheritance_children(change_table, NoLock))
 		if (!ConditionalLockRelationOid(lfirst_oid(cell), AccessExclusiveLock))
 			return false;
