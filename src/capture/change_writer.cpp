@@ -3,8 +3,8 @@
  *	  Batches of source transactions.
  *
  * NOTES
- *	  Every row names a layout that the decoder has announced. The writer checks a layout once
- *	  against the change table as it is today; rows of an instance that today's catalog no longer
+ *	  Every row names a layout that the decoder has announced. The writer checks a layout against
+ *	  each leaf that it writes to, and lets the change table follow where it has no place; rows of an instance that today's catalog no longer
  *	  has are discarded, but their transaction keeps its mapping row and its ordinals, so that work
  *	  done again after a crash gets the same numbers.
  */

@@ -8,7 +8,7 @@
  *
  *	  The query functions are made anew when what readers see changes. An object of a user's on top of
  *	  them (a view) would have to go for that, so then they stay as they are: the window check refuses
- *	  them from the change on (lsn_window.cpp), and query_functions_replace is tried again later.
+ *	  them from the change on (lsn_window.cpp), and query_functions_renew is tried again later.
  */
 #pragma once
 

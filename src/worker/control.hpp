@@ -26,7 +26,7 @@ DatabaseEntry *require_entry();
 /* Waits until a capture worker that was told to stop has gone, and the slot is free. Cancellable. */
 void capture_wait_until_gone(DatabaseEntry *entry);
 
-/* The two halves of the above, for callers whose body spans transactions. */
+/* Forbids workers for the database and waits until they are gone: half of with_workers_stopped, below. */
 void workers_stop_and_wait(DatabaseEntry *entry);
 
 /*
@@ -62,6 +62,7 @@ void require_top_level_call(FunctionCallInfo fcinfo, const char *procedure);
 namespace cdc::worker
 {
 
+/* Runs body while no worker may run for the database; allows them again on success and on error. */
 template <typename Body>
 void
 with_workers_stopped(DatabaseEntry *entry, Body body)
