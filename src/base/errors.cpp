@@ -7,6 +7,7 @@
 #include "base/errors.hpp"
 
 extern "C" {
+#include "access/xlog.h"
 #include "commands/dbcommands.h"
 }
 
@@ -99,11 +100,26 @@ require_database_owner(const char *what)
 }
 
 void
+require_not_in_recovery(const char *what)
+{
+	if (!RecoveryInProgress())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+			 errmsg("cannot execute %s during recovery", what),
+			 errdetail("This server is a standby, or still recovers. Capture runs on the primary; "
+					   "what it has captured arrives here by replication."),
+			 errhint("Call it on the primary. How far the change tables have come here: SELECT "
+					 "cdc.fn_cdc_get_max_lsn().")));
+}
+
+void
 require_writable(const char *what)
 {
+	/* First: on a standby the server itself would only speak of a read-only transaction. */
+	require_not_in_recovery(what);
 	PreventCommandIfReadOnly(what);
 	PreventCommandIfParallelMode(what);
-	PreventCommandDuringRecovery(what);
 }
 
 void

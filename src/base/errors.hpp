@@ -45,6 +45,9 @@ constexpr int kSqlStateNotCaptured = MAKE_SQLSTATE('S', 'C', '0', '0', '6');
 /* Calls error_not_database_owner unless the current user is the database's owner or a superuser. */
 void require_database_owner(const char *what);
 
+/* Refuses what only makes sense where capture runs, and says where that is. */
+void require_not_in_recovery(const char *what);
+
 /*
  * Refuses what may not write: a read-only transaction, a standby, a parallel worker. The server's own
  * checks sit in the executor and in utility statements, which our catalog writes do not pass.

@@ -284,7 +284,7 @@ CDC_FUNCTION(cdc_scan)
 /* wait_for_capture(lsn pg_lsn, timeout interval) */
 CDC_FUNCTION(cdc_wait_for_capture)
 {
-	PreventCommandDuringRecovery("wait_for_capture");
+	require_not_in_recovery("wait_for_capture");
 	catalog::database_require_enabled();
 	DatabaseEntry *entry = require_entry();
 	refuse_own_locks();
