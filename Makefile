@@ -5,6 +5,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION)
 MODULE_big = cdc
 DATA = cdc--1.0.sql
 OBJS = $(patsubst %.cpp,%.o,$(sort $(wildcard src/*.cpp src/*/*.cpp)))
+FAULT_OBJS := $(patsubst %.cpp,%.fault.o,$(sort $(shell grep -l CDC_FAULT src/*.cpp src/*/*.cpp)))
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS = --temp-instance=./tmp_check --temp-config=test/cdc.conf --no-locale --encoding=UTF8
@@ -26,14 +27,21 @@ CXXFLAGS_CDC = -std=c++20 -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvi
 	-DCDC_VERSION='"$(EXTVERSION)"' $(CDC_CXXFLAGS)
 override CXXFLAGS += $(CXXFLAGS_CDC)
 
--include $(OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(FAULT_OBJS:.o=.d)
 
 # Objects made for another server or with other flags are never mixed in: the stamp changes with them.
 BUILD_STAMP := $(shell $(PG_CONFIG) --version --includedir-server 2>/dev/null | tr '\n' ' ') $(filter-out -Werror,$(CDC_CXXFLAGS))
-$(OBJS): .build_stamp
+$(OBJS) $(FAULT_OBJS): .build_stamp
 .build_stamp: Makefile FORCE
 	@echo "$(BUILD_STAMP)" | cmp -s - $@ || echo "$(BUILD_STAMP)" > $@
 FORCE:
 .PHONY: FORCE
 
-EXTRA_CLEAN = $(OBJS:.o=.d) .build_stamp tmp_check tmp_check_iso results output_iso log
+# The library that the TAP tests run with: the same, with fault points (src/base/fault.hpp). Only sources that have some
+# are compiled a second time. Nothing installs it but tools/test, for as long as those tests run.
+cdc_fault.so: $(filter-out $(FAULT_OBJS:.fault.o=.o),$(OBJS)) $(FAULT_OBJS)
+	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
+$(FAULT_OBJS): %.fault.o: %.cpp
+	$(COMPILE.cc) -DCDC_FAULT_POINTS -o $@ $<
+
+EXTRA_CLEAN = $(OBJS:.o=.d) $(FAULT_OBJS) $(FAULT_OBJS:.o=.d) cdc_fault.so .build_stamp tmp_check tmp_check_iso results output_iso log

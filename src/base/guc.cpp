@@ -4,6 +4,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "base/guc.hpp"
 
 namespace cdc
@@ -97,6 +98,9 @@ guc_init()
 							"Cleanup removes whole leaves. Applies to leaves created later.",
 							&guc_partition_wal_size_mb, 16 * 1024, 1, 1024 * 1024, PGC_SIGHUP,
 							GUC_UNIT_MB, nullptr, nullptr, nullptr);
+#ifdef CDC_FAULT_POINTS
+	fault_init();
+#endif
 	MarkGUCPrefixReserved("cdc");
 }
 

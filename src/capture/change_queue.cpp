@@ -4,6 +4,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "capture/change_queue.hpp"
 
 namespace cdc::capture
@@ -25,6 +26,7 @@ queue_flush(QueueSender *sender)
 	if (sender->used == 0)
 		return;
 
+	CDC_FAULT("decoder-send");
 	/* Waits while the ring is full: this is the back-pressure that bounds memory. */
 	shm_mq_result result = shm_mq_send(sender->handle, sender->used, sender->buffer, false, true);
 	if (result != SHM_MQ_SUCCESS)
@@ -34,6 +36,7 @@ queue_flush(QueueSender *sender)
 		proc_exit(0);
 	}
 	sender->used = 0;
+	CDC_FAULT("decoder-sent");
 
 	/* One huge row must not keep its memory for ever. */
 	if (sender->size > 16 * kChunkBytes)
@@ -51,7 +54,10 @@ queue_reserve(QueueSender *sender, ItemKind kind, Size length)
 	Size aligned = MAXALIGN(length);
 
 	if (sender->used > 0 && sender->used + aligned > kChunkBytes)
+	{
 		queue_flush(sender);
+		CDC_FAULT("decoder-mid-transaction");
+	}
 	if (aligned > sender->size)
 	{
 		/* shm_mq refuses messages above MaxAllocSize, and so does the server a row of that size. */

@@ -10,6 +10,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "base/guc.hpp"
 #include "base/scope.hpp"
 #include "capture/change_writer.hpp"
@@ -152,6 +153,7 @@ begin_batch(ChangeWriter *writer)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(writer->batch_context);
 	writer->batch_open = true;
+	CDC_FAULT("writer-begin");
 }
 
 void
@@ -216,14 +218,17 @@ commit_batch(ChangeWriter *writer)
 		table_append_close(writer->mapping);
 		writer->mapping = nullptr;
 	}
+	CDC_FAULT("writer-progress");
 	Relation progress = table_open(catalog::cdc_relation_oid("_progress", false), RowExclusiveLock);
 	catalog::progress_write(progress, &writer->progress_tid, writer->progress);
 	table_close(progress, NoLock);
 
 	replorigin_session_origin_lsn = writer->progress.captured_lsn;
 	replorigin_session_origin_timestamp = writer->progress.last_end_time;
+	CDC_FAULT("writer-commit");
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	CDC_FAULT("writer-committed");
 	MemoryContextSwitchTo(writer->memory);
 	MemoryContextReset(writer->batch_context);
 	writer->events = NIL;
@@ -237,6 +242,7 @@ commit_batch(ChangeWriter *writer)
 	channel->progress_lsn = writer->progress.captured_lsn;
 	channel->own_commit_lsn = XactLastCommitEnd;
 	SpinLockRelease(&channel->mutex);
+	CDC_FAULT("writer-published");
 	writer->saved_position = writer->progress.captured_lsn;
 
 	DatabaseEntry *entry = writer->entry;
@@ -839,6 +845,7 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 			  event->kind == static_cast<char>(catalog::QueueKind::DisableTable)))
 			writer->counts.schema_changes++;
 		EventEffect effect = ddl_event_apply(event, item->commit_lsn, item->commit_time);
+		CDC_FAULT("event-apply");
 		wants_mapping = wants_mapping || effect.wants_mapping;
 		empties_mapping = empties_mapping || effect.last_instance_gone;
 		writer->starts_wait = writer->starts_wait || effect.may_start_later;
@@ -876,6 +883,7 @@ take_commit(ChangeWriter *writer, const CommitItem *item)
 		writer->progress.next_ordinal += item->nchanges;
 		writer->progress.last_start_lsn = item->commit_lsn;
 	}
+	CDC_FAULT("writer-mapping");
 	if (wants_mapping)
 		append_mapping(writer, item->commit_lsn, item->begin_time, item->commit_time,
 					   item->nchanges > 0 ? full_xid(item->xid) : InvalidFullTransactionId,
@@ -994,7 +1002,10 @@ change_writer_take(ChangeWriter *writer, char *chunk, Size length, Size offset, 
 
 	/* The chunk's memory goes back to the decoder: nothing may point into it any more. */
 	if (writer->batch_open)
+	{
 		flush_instances(writer);
+		CDC_FAULT("writer-chunk");
+	}
 	writer->row = nullptr;
 
 	MemoryContextReset(writer->moved_context);
@@ -1054,6 +1065,7 @@ change_writer_save_position(ChangeWriter *writer, uint64 bytes)
 	if (writer->in_transaction || writer->position.end_lsn <= writer->saved_position + bytes)
 		return;
 	begin_batch(writer);
+	CDC_FAULT("writer-position");
 	writer->progress.captured_lsn = Max(writer->progress.captured_lsn, writer->position.end_lsn);
 	change_writer_commit(writer);
 }
@@ -1074,6 +1086,7 @@ change_writer_idle(ChangeWriter *writer, int64 idle_us)
 	writer->last_activity = now;
 
 	begin_batch(writer);
+	CDC_FAULT("writer-idle-mapping");
 	if (ddl_any_instance())
 		append_mapping(writer, writer->position.record_lsn, 0, writer->position.time,
 					   InvalidFullTransactionId, InvalidXLogRecPtr, 0);

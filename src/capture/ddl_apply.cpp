@@ -4,6 +4,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "capture/ddl_apply.hpp"
 #include "capture/instance_gaps.hpp"
 #include "catalog/catalog_rows.hpp"
@@ -213,6 +214,7 @@ ddl_drop_change_table(Oid change_table)
 	foreach (cell, find_inheritance_children(change_table, NoLock))
 		if (!ConditionalLockRelationOid(lfirst_oid(cell), AccessExclusiveLock))
 			return false;
+	CDC_FAULT("change-table-drop");
 	change_table_drop(change_table);
 	return true;
 }

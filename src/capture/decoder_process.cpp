@@ -14,6 +14,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
 #include "capture/change_queue.hpp"
@@ -143,7 +144,9 @@ confirm(Decoder *decoder)
 		}
 		if (wal_readable_up_to() < decoder->confirm_when_lsn)
 			return;
+		CDC_FAULT("decoder-confirm");
 		LogicalConfirmReceivedLocation(decoder->confirm_lsn);
+		CDC_FAULT("decoder-confirmed");
 		pg_atomic_write_u64(&decoder->entry->confirmed_lsn, decoder->confirm_lsn);
 		decoder->confirm_when_lsn = InvalidXLogRecPtr;
 	}
@@ -308,6 +311,7 @@ run_decoder(dsm_segment *segment, Channel *channel, DatabaseEntry *entry, Memory
 	 * snapshot builder. Commit records do not overlap, so "starts before progress" and "ends at or
 	 * before progress" are the same, and one that starts exactly there is delivered.
 	 */
+	CDC_FAULT("decoder-start");
 	XLogReaderRoutine routine = wal_reader_routine();
 	decoder->context =
 		CreateDecodingContext(channel->start_lsn, NIL, false, &routine, nullptr, nullptr, nullptr);
@@ -362,6 +366,7 @@ create_slot(const char *slot_name, MemoryContext memory)
 {
 	CheckLogicalDecodingRequirements();
 	CDC_REPLICATION_SLOT_CREATE(slot_name);
+	CDC_FAULT("slot-create");
 
 	XLogReaderRoutine routine = wal_reader_routine();
 	LogicalDecodingContext *context =
@@ -371,8 +376,10 @@ create_slot(const char *slot_name, MemoryContext memory)
 	SlotStart start = {context->reader->ReadRecPtr, MyReplicationSlot->data.confirmed_flush};
 	FreeDecodingContext(context);
 	MemoryContextSwitchTo(memory);
+	CDC_FAULT("slot-persist");
 	ReplicationSlotPersist();
 	ReplicationSlotRelease();
+	CDC_FAULT("slot-persisted");
 	return start;
 }
 
@@ -424,14 +431,18 @@ new_slot(Oid database_oid, MemoryContext memory)
 				 errmsg("database is already enabled for change data capture"),
 				 errdetail("Another session was faster. Its slot is \"%s\".", NameStr(slot_name))));
 
+	CDC_FAULT("slot-request");
 	drop_former_slot(slot_name);
+	CDC_FAULT("slot-begin");
 	SlotStart start = create_slot(NameStr(slot_name), memory);
 	in_transaction([&] {
 		if (enabled)
 			catalog::database_resume(slot_name, start.record, start.start, *gap);
 		else
 			catalog::database_mark_enabled(slot_name, start.start);
+		CDC_FAULT("enable-commit");
 	});
+	CDC_FAULT("enable-done");
 }
 
 } // namespace

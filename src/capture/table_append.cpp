@@ -10,6 +10,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "capture/table_append.hpp"
 
 extern "C" {
@@ -237,6 +238,7 @@ table_append_flush(TableAppend *append)
 					  append->appends_only ? HEAP_INSERT_SKIP_FSM : 0, append->bulk);
 	for (int i = 0; i < append->nrows; i++)
 		slots[i]->tts_flags &= ~TTS_FLAG_SHOULDFREE;
+	CDC_FAULT("writer-multi-insert");
 
 	for (int i = 0; i < append->nindexes; i++)
 	{

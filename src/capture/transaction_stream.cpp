@@ -5,6 +5,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "capture/row_image.hpp"
 #include "capture/source_map.hpp"
@@ -226,6 +227,7 @@ transaction_stream_change(Relation relation, ReorderBufferChange *change)
 		if (source->kind == SourceKind::DdlQueue)
 		{
 			send_event(relation, change);
+			CDC_FAULT("decoder-event");
 			return;
 		}
 
@@ -255,6 +257,7 @@ transaction_stream_change(Relation relation, ReorderBufferChange *change)
 		decoded.seqval = change->lsn + stream->record_index;
 		decoded.command_id = ++stream->command_id;
 		row_image_send(stream->sender, source, decoded);
+		CDC_FAULT("decoder-change");
 	});
 	MemoryContextReset(stream->change_context);
 }
@@ -289,6 +292,7 @@ transaction_stream_commit(ReorderBufferTXN *txn)
 		item->begin_time = newest_commit_before(txn->first_lsn);
 		item->xid = txn->xid;
 		item->nchanges = stream->command_id;
+		CDC_FAULT("decoder-commit");
 	}
 	stream->commits[stream->ncommits++ % kRecentCommits] = {txn->final_lsn,
 															txn->xact_time.commit_time};

@@ -4,6 +4,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "capture/instance_gaps.hpp"
 #include "capture/type_change.hpp"
@@ -350,7 +351,9 @@ type_change_follow(const TypeChangeRequest &request)
 			instance_gap_column_lost(instance->change_table, request.what,
 									 NameStr(plan.column->name), instance->start_lsn,
 									 request.commit_lsn);
+	CDC_FAULT("type-change-begin");
 	change_table_follow(instance, plans);
+	CDC_FAULT("type-change-end");
 	if (text.len == 0)
 		return nullptr;
 	captured_columns_set_types(instance, types);

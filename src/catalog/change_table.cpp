@@ -10,6 +10,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "base/guc.hpp"
 #include "base/scope.hpp"
 #include "catalog/catalog.hpp"
@@ -302,7 +303,9 @@ leaf_create(Oid root, int32 instance_id, const LeafRange &range)
 		relation_hide_from_publications(leaf);
 		extension_add_relation(leaf);
 		CommandCounterIncrement();
+		CDC_FAULT("leaf-create");
 		leaf_attach(root, name, range);
+		CDC_FAULT("leaf-attach");
 		leaf_store_statistics(leaf, range);
 	});
 	CommandCounterIncrement();
@@ -472,7 +475,9 @@ change_table_leaf_drop(Oid root, Oid leaf)
 	 * A crash after the server's commit in the middle of this leaves a leaf that new queries do not see
 	 * and that counts as detached except for what is left to do here: the next run comes by.
 	 */
+	CDC_FAULT("cleanup-detach");
 	leaf_detach(root, leaf, PartitionHasPendingDetach(leaf));
+	CDC_FAULT("cleanup-drop");
 
 	/* The server's own commit took the snapshot along. */
 	if (!ActiveSnapshotSet())
@@ -485,6 +490,7 @@ change_table_leaf_drop(Oid root, Oid leaf)
 					PERFORM_DELETION_INTERNAL | PERFORM_DELETION_QUIETLY |
 						PERFORM_DELETION_SKIP_EXTENSIONS);
 	CommandCounterIncrement();
+	CDC_FAULT("cleanup-dropped");
 }
 
 void

@@ -4,6 +4,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/change_table_columns.hpp"
@@ -157,6 +158,7 @@ change_table_follow(const CaptureInstance *instance, std::span<const ColumnPlan>
 				});
 		for (const ColumnPlan &plan : plans)
 			carry_out(root, plan, functions_gone);
+		CDC_FAULT("type-change-columns");
 		if (functions_gone)
 			query::query_functions_create(instance->instance_id, &rights);
 		else if (query::query_functions_agree(capture_instance_by_id(instance->instance_id, false)))

@@ -4,6 +4,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/ddl_history.hpp"
 #include "catalog/ddl_statement.hpp"
@@ -416,6 +417,7 @@ void
 ddl_history_emit(QueueKind kind, const CaptureInstance *instance, const char *command)
 {
 	ddl_queue_emit(kind, instance->instance_id, instance->change_table, instance->source, command);
+	CDC_FAULT("ddl-queue");
 }
 
 void

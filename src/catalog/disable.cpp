@@ -12,6 +12,7 @@
 
 #include "base/args.hpp"
 #include "base/errors.hpp"
+#include "base/fault.hpp"
 #include "catalog/capture_instance.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/instance_remove.hpp"
@@ -194,6 +195,7 @@ disable_table(const DisableRequest &request)
 	last = list_length(chosen) == list_length(instances);
 
 	remove_instances(chosen);
+	CDC_FAULT("disable-table-removed");
 
 	if (last && identity_is_remembered(table.tree))
 	{
@@ -210,6 +212,7 @@ disable_table(const DisableRequest &request)
 	foreach (cell, table.tree)
 		CacheInvalidateRelcacheByRelid(lfirst_oid(cell));
 	CommandCounterIncrement();
+	CDC_FAULT("disable-table-end");
 }
 
 } // namespace

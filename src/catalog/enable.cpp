@@ -20,6 +20,7 @@
 
 #include "base/args.hpp"
 #include "base/errors.hpp"
+#include "base/fault.hpp"
 #include "catalog/capture_instance.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/change_table.hpp"
@@ -429,6 +430,7 @@ create_instance(NewInstance &instance, const SourceTable &table)
 	instance.change_table =
 		change_table_create(instance.name, instance.instance_id, {columns, instance.columns.size()},
 							instance.filegroup_name);
+	CDC_FAULT("enable-table-create");
 	instance_rows_insert(instance);
 	(void)change_table_leaf(instance.change_table, GetXLogInsertRecPtr(), nullptr);
 	query::query_functions_create(instance.instance_id);
@@ -490,6 +492,7 @@ enable_table(const EnableRequest &request)
 									 wanted_identity(identifier, whole_rows, lfirst_oid(cell)));
 	}
 
+	CDC_FAULT("enable-table-identity");
 	NewInstance instance = {
 		.instance_id = 0,
 		.name = request.capture_instance,
@@ -522,6 +525,7 @@ enable_table(const EnableRequest &request)
 	foreach (cell, table.tree)
 		CacheInvalidateRelcacheByRelid(lfirst_oid(cell));
 	CommandCounterIncrement();
+	CDC_FAULT("enable-table-end");
 }
 
 } // namespace

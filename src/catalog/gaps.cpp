@@ -4,6 +4,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/gaps.hpp"
 
@@ -86,6 +87,7 @@ gap_record(const Gap &gap)
 	row_insert(relation, row);
 	table_close(relation, NoLock);
 	CommandCounterIncrement();
+	CDC_FAULT("gap-record");
 	return true;
 }
 
@@ -149,6 +151,7 @@ gap_close(Oid change_table, XLogRecPtr end)
 		closed++;
 	});
 	CommandCounterIncrement();
+	CDC_FAULT("gap-close");
 	return closed;
 }
 

@@ -4,6 +4,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/instance_remove.hpp"
@@ -71,6 +72,7 @@ remove_dropped(int32 instance_id, bool in_writer, Oid *change_table)
 		/* Somebody may have disabled it before we had the locks. */
 		if (capture_instance_by_id(instance_id, true) != nullptr)
 			instance_remove(*instance);
+		CDC_FAULT("instance-remove");
 		if (!instance_set_is_empty())
 			return;
 		/* The worker goes on without its job: it moves the slot on, and drops what is left. */

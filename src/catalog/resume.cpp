@@ -13,6 +13,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "catalog/capture_instance.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/database.hpp"
@@ -171,6 +172,7 @@ database_resume(const NameData &slot_name, XLogRecPtr record, XLogRecPtr start, 
 		row.set_name(kIdSlotName, NameStr(slot_name));
 		row.set(kIdStartLsn, LSNGetDatum(start));
 	});
+	CDC_FAULT("resume-commit");
 }
 
 } // namespace cdc::catalog

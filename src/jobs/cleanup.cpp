@@ -18,6 +18,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "base/guc.hpp"
 #include "base/scope.hpp"
 #include "catalog/capture_instance.hpp"
@@ -343,6 +344,7 @@ delete_boundary_rows(Cleanup *cleanup, const Target &target)
 				[&] {
 					next = deletion; /* of an attempt that failed nothing is left */
 					delete_rows(leaf, target.low_end, cleanup->threshold, &next);
+					CDC_FAULT("cleanup-delete");
 				},
 				[&](const ErrorData &error) { warn_rows_remain(cleanup, target, error); }))
 			return;
@@ -396,6 +398,7 @@ trim_mapping(Cleanup *cleanup, XLogRecPtr mark)
 				[&] {
 					next = from;
 					count = delete_mapping(&next, mark, cleanup->threshold);
+					CDC_FAULT("cleanup-mapping");
 				},
 				[&](const ErrorData &error) {
 					ereport(WARNING,
@@ -437,6 +440,7 @@ begin(DatabaseEntry *entry, bool is_job, int64 threshold)
 	cleanup->run.status = RunStatus::Running;
 	apply_settings();
 	in_transaction([&] { cleanup_run_store(cleanup->run); });
+	CDC_FAULT("cleanup-begin");
 	return cleanup;
 }
 
@@ -448,6 +452,7 @@ end(Cleanup *cleanup)
 		cleanup->run.status = RunStatus::Stopped;
 	else if (cleanup->run.status == RunStatus::Running)
 		cleanup->run.status = RunStatus::Succeeded;
+	CDC_FAULT("cleanup-end");
 	/* Before it can be seen that it has ended: who sees it may ask for the next one. */
 	if (cleanup->run.is_job)
 		cleanup_note_end(cleanup->entry);
@@ -508,7 +513,10 @@ cleanup_run_all(DatabaseEntry *entry, int64 retention_minutes, int64 threshold)
 			mark = find_mark(retention_minutes);
 			held = NIL;
 			if (mark)
+			{
 				held = raise_low_ends(cleanup, *mark);
+				CDC_FAULT("cleanup-mark");
+			}
 		},
 		[&](const ErrorData &error) {
 			ereport(
@@ -529,6 +537,7 @@ cleanup_run_all(DatabaseEntry *entry, int64 retention_minutes, int64 threshold)
 		foreach (cell, held)
 			warn_held(cleanup, *static_cast<Target *>(lfirst(cell)));
 		cleanup->run.low_water_mark = *mark;
+		CDC_FAULT("cleanup-marked");
 		in_transaction([&] {
 			targets = read_targets(cleanup, 0);
 			cleanup_run_store(cleanup->run);

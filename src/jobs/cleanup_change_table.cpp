@@ -11,6 +11,7 @@
 
 #include "base/args.hpp"
 #include "base/errors.hpp"
+#include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "catalog/capture_instance.hpp"
 #include "catalog/catalog_rows.hpp"
@@ -162,6 +163,7 @@ CDC_FUNCTION(cdc_cleanup_change_table)
 	if (mark)
 		store_mark(instance_id, name, *mark);
 	SPI_commit();
+	CDC_FAULT("cleanup-mark-stored");
 	const char *failure = remove_below(entry, instance_id, threshold);
 	if (failure != nullptr)
 		ereport(

@@ -4,6 +4,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "monitor/error_log.hpp"
@@ -184,6 +185,7 @@ error_log_note(const DatabaseEntry *entry, const char *process, const ErrorData 
 		return;
 	MonitorEntry *theirs = monitor_entry(entry);
 
+	CDC_FAULT("error-note");
 	with_lock(monitor_state()->lock, LW_EXCLUSIVE, [&] {
 		PendingError *slot = &theirs->errors[theirs->next_error];
 		TimestampTz former =
@@ -263,6 +265,7 @@ error_log_store(const DatabaseEntry *entry)
 				{
 					store(errors[i]);
 					CommandCounterIncrement();
+					CDC_FAULT("error-store");
 				}
 				AtEOXact_GUC(true, level);
 			},

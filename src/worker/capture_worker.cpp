@@ -11,6 +11,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "base/guc.hpp"
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
@@ -248,6 +249,7 @@ start_decoder(CaptureWorker *worker, const Identity &identity, RepOriginId origi
 	/* Reads the progress; the decoder must not start before it is known. */
 	worker->writer = change_writer_create(worker->entry, channel, worker->memory);
 	channel->start_lsn = change_writer_progress(worker->writer).captured_lsn;
+	CDC_FAULT("writer-start");
 
 	shm_mq *ring = shm_mq_create(reinterpret_cast<char *>(channel) + kChannelRingOffset, ring_size);
 	shm_mq_set_receiver(ring, MyProc);
@@ -297,6 +299,7 @@ attend(CaptureWorker *worker)
 		change_writer_save_position(worker->writer, 0);
 		monitor::scan_session_end(change_writer_read_lsn(worker->writer));
 	}
+	CDC_FAULT("writer-leave");
 	if (closing)
 		registry_writer_sleeps(worker->window_opens);
 	leave();

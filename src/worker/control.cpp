@@ -6,6 +6,7 @@
 
 #include "base/args.hpp"
 #include "base/errors.hpp"
+#include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
 #include "capture/ddl_apply.hpp"
@@ -262,11 +263,15 @@ CDC_FUNCTION(cdc_scan)
 					 "pid %d).",
 					 entry->writer_pid),
 				 errhint("CALL cdc.sp_cdc_stop_job() first.")));
-	report_error([&] { wait_until(entry, [&] { return entry->finished_request_id >= id; }); },
-				 [&](const ErrorData &) {
-					 ConditionVariableCancelSleep();
-					 registry_cancel_request(entry);
-				 });
+	report_error(
+		[&] {
+			CDC_FAULT("scan-wait");
+			wait_until(entry, [&] { return entry->finished_request_id >= id; });
+		},
+		[&](const ErrorData &) {
+			ConditionVariableCancelSleep();
+			registry_cancel_request(entry);
+		});
 	/* The slot is free again for the next scan, or the job, when we return. */
 	capture_wait_until_gone(entry);
 	if (entry->request_failed)

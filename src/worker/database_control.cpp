@@ -12,6 +12,7 @@
 
 #include "base/args.hpp"
 #include "base/errors.hpp"
+#include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
 #include "capture/ddl_apply.hpp"
@@ -115,6 +116,7 @@ wait_for_slot(DatabaseEntry *entry, uint64 id)
 	TimestampTz told_after = GetCurrentTimestamp() + kTellAfterMs * 1000;
 	bool told = false;
 
+	CDC_FAULT("enable-db-wait");
 	ConditionVariablePrepareToSleep(&entry->progress_cv);
 	while (entry->finished_request_id < id)
 	{
@@ -286,13 +288,17 @@ CDC_FUNCTION(cdc_disable_db)
 	NameData slot_name = slot_name_for(MyDatabaseId);
 	DatabaseEntry *entry = shmem_get() != nullptr ? registry_assign(MyDatabaseId) : nullptr;
 	with_workers_stopped(entry, [&] {
+		CDC_FAULT("disable-db-stopped");
 		SPI_connect_ext(SPI_OPT_NONATOMIC);
 		database_remove_all();
+		CDC_FAULT("disable-db-removed");
 		SPI_commit();
 		SPI_finish();
+		CDC_FAULT("disable-db-committed");
 		ReplicationSlot *slot = SearchNamedReplicationSlot(NameStr(slot_name), true);
 		if (slot != nullptr && strcmp(NameStr(slot->data.plugin), "cdc") == 0)
 			ReplicationSlotDrop(NameStr(slot_name), true);
+		CDC_FAULT("disable-db-end");
 		if (entry != nullptr)
 			registry_stop(entry);
 	});

@@ -13,6 +13,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
 #include "catalog/catalog_rows.hpp"
@@ -74,7 +75,9 @@ look()
 {
 	ListCell *cell;
 
-	foreach (cell, databases_with_origin())
+	List *databases = databases_with_origin();
+	CDC_FAULT("finder-look");
+	foreach (cell, databases)
 	{
 		DatabaseEntry *entry = registry_assign(lfirst_oid(cell));
 		if (entry == nullptr)

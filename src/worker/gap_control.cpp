@@ -13,6 +13,7 @@
 
 #include "base/args.hpp"
 #include "base/errors.hpp"
+#include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "capture/wal_reader.hpp"
 #include "catalog/capture_instance.hpp"
@@ -141,6 +142,7 @@ give_up(const Progress &progress, const NameData &slot_name)
 	SPI_commit();
 	XLogFlush(XactLastCommitEnd);
 	SPI_finish();
+	CDC_FAULT("discard-recorded");
 	if (slot != nullptr)
 		ReplicationSlotDrop(NameStr(slot_name), true);
 }
@@ -306,6 +308,7 @@ CDC_FUNCTION(cdc_resume_after_gap)
 						 "CALL cdc.sp_cdc_start_job() if the job is stopped. To give up WAL that "
 						 "cannot be captured in time, CALL cdc.discard_kept_wal().")));
 		registry_stop(entry);
+		CDC_FAULT("resume-stopped");
 	});
 	resume(entry);
 	PG_RETURN_VOID();

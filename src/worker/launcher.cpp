@@ -10,6 +10,7 @@
 #include "cdc.hpp"
 
 #include "base/compat.hpp"
+#include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
 #include "jobs/cleanup_control.hpp"
@@ -172,8 +173,12 @@ start_worker(int index, WorkerMode mode)
 		entry->registered = true;
 		entry->state = CaptureState::Starting;
 	});
+	CDC_FAULT("launcher-register");
 	if (RegisterDynamicBackgroundWorker(&worker, &handles[index]))
+	{
+		CDC_FAULT("launcher-registered");
 		return;
+	}
 
 	ErrorData error;
 	memset(static_cast<void *>(&error), 0, sizeof(error));
@@ -405,5 +410,6 @@ cdc_launcher_main(Datum)
 		shared->launcher_latch = MyLatch;
 	});
 	before_shmem_exit(forget_launcher, 0);
+	CDC_FAULT("launcher-start");
 	launcher_loop();
 }

@@ -13,7 +13,8 @@ use Test::More;
 use Time::HiRes ();
 
 our @EXPORT = qw(cdc_node cdc_create enable_table wait_captured stat_value worker_pid server_processes wait_for_worker
-  wait_for_exit wait_until start_again start_load finish_load log_size log_since random_seed);
+  wait_for_exit wait_until start_again wait_for_server start_load finish_load start_psql finish_psql log_size log_since random_seed
+  require_faults fault_points fault_set fault_reached fault_wait fault_rearm fault_clear);
 
 # cdc_node($name, %settings): a running cluster with test/cdc.conf, and settings on top of it.
 sub cdc_node
@@ -153,6 +154,81 @@ sub start_again
 	return;
 }
 
+# wait_for_server($node): until it takes connections again, after a process was killed.
+sub wait_for_server
+{
+	my ($node) = @_;
+	wait_until(
+		sub {
+			system($node->installed_command('pg_isready'), '--quiet', '--host', $node->host, '--port', $node->port) == 0;
+		},
+		'the server comes back');
+	return;
+}
+
+# Fault points: src/base/fault.hpp. Here is who asks for them.
+
+# require_faults(): skips the whole test where the library has none. tools/test sees to it that it has.
+sub require_faults
+{
+	return if $ENV{CDC_TEST_FAULTS};
+	plan skip_all => 'needs the library with fault points: tools/test';
+}
+
+# fault_points($node): all there are.
+sub fault_points
+{
+	my ($node) = @_;
+	return split /,/, $node->safe_psql('postgres', "LOAD 'cdc'; SHOW cdc.fault_points");
+}
+
+# fault_set($node, $faults): from now on, marks of former ones removed. All sessions that begin later know; a worker knows
+# when it comes round to reading its configuration.
+sub fault_set
+{
+	my ($node, $faults) = @_;
+	fault_rearm($node);
+	$node->safe_psql('postgres', "ALTER SYSTEM SET cdc.fault = '$faults'");
+	$node->safe_psql('postgres', 'SELECT pg_reload_conf()');
+	$node->poll_query_until('postgres', "SELECT current_setting('cdc.fault') = '$faults'")
+	  or die "cdc.fault = '$faults' does not get through";
+	return;
+}
+
+# fault_clear($node): none any more.
+sub fault_clear
+{
+	my ($node) = @_;
+	fault_set($node, '');
+	return;
+}
+
+# fault_reached($node, $point): what happened at it, as "action pid", or ''.
+sub fault_reached
+{
+	my ($node, $point) = @_;
+	my $mark = $node->data_dir . "/cdc_fault/$point";
+	return '' unless -e $mark;
+	return slurp_file($mark) =~ s/\n//r;
+}
+
+# fault_wait($node, $point): until it has been reached.
+sub fault_wait
+{
+	my ($node, $point) = @_;
+	wait_until(sub { fault_reached($node, $point) ne '' }, "fault point $point is reached");
+	return;
+}
+
+# fault_rearm($node, @points): removes their marks, or all: who pauses there goes on, and a fault can happen again.
+sub fault_rearm
+{
+	my ($node, @points) = @_;
+	my $folder = $node->data_dir . '/cdc_fault';
+	unlink @points ? map { "$folder/$_" } @points : glob("$folder/*");
+	return;
+}
+
 # start_load($node, $dbname, $scripts, %options): pgbench in the background; scripts are [file, weight].
 # Options: clients, seconds, rate, seed. It goes on to connect after a crash only when it is started again.
 sub start_load
@@ -176,6 +252,27 @@ sub finish_load
 	$load->{run}->signal('TERM') if $kill;
 	eval { $load->{run}->finish };
 	return $load->{output};
+}
+
+# start_psql($node, $dbname, $sql): a session that runs it in the background, statement by statement, and ends.
+sub start_psql
+{
+	my ($node, $dbname, $sql) = @_;
+	my %session = (input => "$sql;\n\\q\n", output => '');
+	$session{run} = IPC::Run::start [
+		$node->installed_command('psql'), '--no-psqlrc', '--quiet', '--no-align', '--tuples-only',
+		'--set', 'VERBOSITY=verbose', '--dbname', $node->connstr($dbname) ],
+	  '<', \$session{input}, '>&', \$session{output};
+	$session{run}->pump while length $session{input};
+	return \%session;
+}
+
+# finish_psql($session): waits for its end. Returns what psql said.
+sub finish_psql
+{
+	my ($session) = @_;
+	eval { $session->{run}->finish };
+	return $session->{output};
 }
 
 # log_size($node), log_since($node, $from): the server log from a remembered place on.
