@@ -353,9 +353,13 @@ source_map_captured()
 	Relation table = table_open(change_tables, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, nullptr, 0, nullptr);
 	while (HeapTuple tuple = systable_getnext(scan))
-		relations =
-			list_append_unique_oid(relations, catalog_value<Oid>(tuple, RelationGetDescr(table),
-																 catalog::kCtSourceObjectId));
+	{
+		/* A dropped source may have kept its instance; with event triggers off nobody marked it. */
+		Oid source = catalog_value<Oid>(tuple, RelationGetDescr(table), catalog::kCtSourceObjectId);
+		if (!catalog_value<bool>(tuple, RelationGetDescr(table), catalog::kCtHasDropPending) &&
+			SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source)))
+			relations = list_append_unique_oid(relations, source);
+	}
 	systable_endscan(scan);
 	table_close(table, AccessShareLock);
 

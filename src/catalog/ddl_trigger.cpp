@@ -74,29 +74,32 @@ objects_of_command()
 	return result;
 }
 
-/* Tables that the command has dropped, and columns of others: DroppedRelation pointers. */
+/*
+ * Tables that the command has dropped, and columns of others: DroppedRelation pointers. Views, too: before
+ * PostgreSQL 16 a rule could turn a table into one.
+ */
 List *
 tables_dropped_by_command()
 {
 	MemoryContext caller = CurrentMemoryContext;
 	List *result = NIL;
 
-	for_each_row("SELECT objid, objsubid OPERATOR(pg_catalog.<>) 0 "
-				 "FROM pg_catalog.pg_event_trigger_dropped_objects() "
-				 "WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass "
-				 "AND object_type OPERATOR(pg_catalog.=) ANY (ARRAY['table', 'table column'])",
-				 [&](HeapTuple row, TupleDesc descriptor) {
-					 bool isnull;
-					 DroppedRelation found = {.relation = oid_column(row, descriptor, 1),
-											  .is_column = DatumGetBool(
-												  SPI_getbinval(row, descriptor, 2, &isnull))};
-					 in_context(caller, [&] {
-						 auto *dropped =
-							 static_cast<DroppedRelation *>(palloc(sizeof(DroppedRelation)));
-						 *dropped = found;
-						 result = lappend(result, dropped);
-					 });
-				 });
+	for_each_row(
+		"SELECT objid, objsubid OPERATOR(pg_catalog.<>) 0 "
+		"FROM pg_catalog.pg_event_trigger_dropped_objects() "
+		"WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass "
+		"AND object_type OPERATOR(pg_catalog.=) ANY (ARRAY['table', 'view', 'table column'])",
+		[&](HeapTuple row, TupleDesc descriptor) {
+			bool isnull;
+			DroppedRelation found = {.relation = oid_column(row, descriptor, 1),
+									 .is_column =
+										 DatumGetBool(SPI_getbinval(row, descriptor, 2, &isnull))};
+			in_context(caller, [&] {
+				auto *dropped = static_cast<DroppedRelation *>(palloc(sizeof(DroppedRelation)));
+				*dropped = found;
+				result = lappend(result, dropped);
+			});
+		});
 	return result;
 }
 

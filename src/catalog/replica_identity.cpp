@@ -320,7 +320,8 @@ publications_warn()
 			relation_close(relation, NoLock);
 			if (valid)
 				continue;
-			const char *publication = narrow_publication(instance->source);
+			/* Its own, or that of the root that it is published through. */
+			const char *publication = narrow_publication(lfirst_oid(leaf));
 			ereport(WARNING,
 					(errmsg("UPDATE and DELETE of captured table \"%s.%s\" will fail",
 							get_namespace_name(get_rel_namespace(instance->source)),
