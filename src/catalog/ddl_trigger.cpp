@@ -128,9 +128,11 @@ EventTriggerData *
 event_of(FunctionCallInfo fcinfo, const char *function)
 {
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("function \"%s.%s\" can only be called by its event trigger",
-							   kSchema, function)));
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s.%s\" can only be called by its event trigger", kSchema,
+						function),
+				 errhint("The server calls it when a command is run: there is nothing to call.")));
 	return reinterpret_cast<EventTriggerData *>(fcinfo->context);
 }
 
