@@ -13,10 +13,12 @@ extern "C" {
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "catalog/partition.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/relcache.h"
+#include "utils/snapmgr.h"
 }
 
 namespace cdc::capture
@@ -85,6 +87,34 @@ leaf_attribute(Relation relation, Relation root, AttrNumber root_attnum)
 	return 0;
 }
 
+/*
+ * Whether the file of an index as of this WAL position is still the index. REINDEX and VACUUM FULL give it another: the
+ * server finds tables that are read while decoding by their file of today, their indexes by that of then.
+ * With the lock that index_open takes, it stays what it is until the end of the scan.
+ */
+bool
+index_has_its_file(Relation index)
+{
+	Relation pg_class = table_open(RelationRelationId, AccessShareLock);
+	Snapshot now = RegisterSnapshot(GetNonHistoricCatalogSnapshot(RelationRelationId));
+	ScanKeyData key;
+	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationGetRelid(index)));
+	SysScanDesc scan = systable_beginscan(pg_class, ClassOidIndexId, true, now, 1, &key);
+	HeapTuple tuple = systable_getnext(scan);
+	bool same = false;
+	if (HeapTupleIsValid(tuple))
+	{
+		auto *form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
+		same = form->relfilenode == index->rd_rel->relfilenode &&
+			   form->reltablespace == index->rd_rel->reltablespace;
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(now);
+	table_close(pg_class, AccessShareLock);
+	return same;
+}
+
 /* Calls visit(tuple, descriptor) for rows of a catalog table whose column `attnum` is `value`. */
 template <typename Visit>
 void
@@ -94,11 +124,13 @@ scan_catalog(Oid schema, const char *table_name, const char *index_name, AttrNum
 	Relation table = table_open(historic_relation(schema, table_name), AccessShareLock);
 	ScanKeyData key;
 	ScanKeyInit(&key, attnum, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(value));
-	SysScanDesc scan =
-		systable_beginscan(table, historic_relation(schema, index_name), true, nullptr, 1, &key);
+	Relation index = index_open(historic_relation(schema, index_name), AccessShareLock);
+	SysScanDesc scan = systable_beginscan(table, RelationGetRelid(index), index_has_its_file(index),
+										  nullptr, 1, &key);
 	while (HeapTuple tuple = systable_getnext(scan))
 		visit(tuple, RelationGetDescr(table));
 	systable_endscan(scan);
+	index_close(index, AccessShareLock);
 	table_close(table, AccessShareLock);
 }
 
