@@ -103,9 +103,17 @@ tables_dropped_by_command()
 	return result;
 }
 
+/*
+ * A serialization failure belongs to the user's transaction, which is serializable: swallowed, the command would be
+ * lost to capture, and with it a dropped table whose instance stays.
+ */
 void
 warn_of_failure(const ErrorData &failure)
 {
+	if (failure.sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg("%s", failure.message),
+						failure.detail != nullptr ? errdetail("%s", failure.detail) : 0,
+						failure.hint != nullptr ? errhint("%s", failure.hint) : 0));
 	ereport(WARNING,
 			(errcode(failure.sqlerrcode),
 			 errmsg("change data capture could not follow this command: %s", failure.message),
