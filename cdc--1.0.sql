@@ -1032,6 +1032,19 @@ REVOKE ALL ON PROCEDURE cdc.discard_kept_wal(boolean) FROM PUBLIC;
 COMMENT ON PROCEDURE cdc.discard_kept_wal(boolean) IS
 	'gives up the WAL that the slot keeps, records the gap, and captures from now on';
 
+-- To be called before pg_upgrade, in each captured database, when no application writes any more: waits until
+-- everything committed so far is captured, then ends capture, records that as a gap, and drops the slot, which
+-- pg_upgrade cannot carry. On the new server resume_after_gap goes on. Instances, change tables, jobs and rights
+-- come along. Called on second thoughts: resume_after_gap goes on in the old server, too.
+-- timeout: how long to wait for capture, 0: not at all; NULL: 1 minute.
+-- Errors: SC006 not captured in time, 55000 the job is stopped, and those of resume_after_gap, but for "no gap". Privilege: as
+-- sp_cdc_enable_db.
+CREATE PROCEDURE cdc.prepare_upgrade(timeout interval DEFAULT '1 minute')
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdc_prepare_upgrade';
+REVOKE ALL ON PROCEDURE cdc.prepare_upgrade(interval) FROM PUBLIC;
+COMMENT ON PROCEDURE cdc.prepare_upgrade(interval) IS
+	'captures the rest, ends capture and drops the slot, so that pg_upgrade can carry the database over';
+
 -- Adds a job that is not there, after sp_cdc_drop_job; both jobs come with the first enabled table by themselves.
 -- job_type: 'capture' or 'cleanup'. start_job: whether to start it at once; NULL: true; a cleanup job then runs once.
 -- Capture: maxtrans, transactions of one scan (> 0; NULL: 1000); maxscans, scans before a wait or the end of a run

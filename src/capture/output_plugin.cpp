@@ -28,7 +28,8 @@ namespace
 void
 startup(LogicalDecodingContext *, OutputPluginOptions *options, bool)
 {
-	if (!decoder_process_active())
+	/* pg_upgrade from 17 on makes anew the slots it finds, and nobody can read there. */
+	if (!decoder_process_active() && !IsBinaryUpgrade)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

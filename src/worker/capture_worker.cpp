@@ -187,7 +187,10 @@ prepare(CaptureWorker *worker, Identity *identity)
 		progress = catalog::progress_read(&tid);
 		in_context(worker->memory, [&] { gap = gap_find(*identity, progress); });
 		if (gap)
-			catalog::gap_record(*gap);
+		{
+			if (!catalog::gap_record(*gap))
+				in_context(worker->memory, [&] { gap = gap_as_recorded(*gap); });
+		}
 		else
 		{
 			/* Somebody has put back what was missing, or discard_kept_wal did not get far: nothing is lost. */

@@ -198,6 +198,64 @@ capture_wait_until_gone(DatabaseEntry *entry)
 	wait_until_gone(entry, false);
 }
 
+int64
+arg_timeout_us(FunctionCallInfo fcinfo, int argument, int64 default_us)
+{
+	if (PG_ARGISNULL(argument))
+		return default_us;
+	Interval *timeout = PG_GETARG_INTERVAL_P(argument);
+	/* In floating point and cut: the largest interval is longer than a bigint of microseconds. */
+	double us =
+		static_cast<double>(timeout->time) + (timeout->day + timeout->month * 30.0) * USECS_PER_DAY;
+	if (us < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid timeout"),
+						errdetail("It is negative."), errhint("Leave it out for the default.")));
+	return static_cast<int64>(Min(us, kLongestWaitUs));
+}
+
+void
+capture_wait_until_captured(DatabaseEntry *entry, XLogRecPtr target, XLogRecPtr inserted,
+							int64 timeout_us)
+{
+	/* What is not on disk cannot be decoded; with synchronous_commit = off nobody else would see to it. */
+	XLogFlush(Min(target, inserted));
+	for (;;)
+	{
+		uint64 wanted = pg_atomic_read_u64(&entry->wanted_lsn);
+		uint64 wish = Min(target, inserted);
+		if (wanted >= wish || pg_atomic_compare_exchange_u64(&entry->wanted_lsn, &wanted, wish))
+			break;
+	}
+	registry_wake_decoder(entry);
+	registry_wake_writer(entry);
+
+	TimestampTz end = GetCurrentTimestamp() + timeout_us;
+	ConditionVariablePrepareToSleep(&entry->progress_cv);
+	while (pg_atomic_read_u64(&entry->captured_lsn) < target)
+	{
+		refuse_hopeless_wait(entry);
+		int64 left_us = end - GetCurrentTimestamp();
+		if (left_us <= 0)
+		{
+			ReportedError error = registry_last_error(entry);
+			bool failed = entry->state == CaptureState::Failed || entry->failures > 0;
+			ereport(
+				ERROR,
+				(errcode(kSqlStateNotCaptured),
+				 errmsg("changes up to %X/%X were not captured in time",
+						CDC_LSN_FORMAT_ARGS(target)),
+				 errdetail("Captured up to %X/%X.%s%s",
+						   CDC_LSN_FORMAT_ARGS(pg_atomic_read_u64(&entry->captured_lsn)),
+						   failed ? " Last error: " : "", failed ? error.message : ""),
+				 errhint(
+					 "SELECT * FROM cdc.pg_stat_cdc shows what capture is doing; wait longer with "
+					 "timeout => '1min'.")));
+		}
+		sleep_on(entry, Min(kLookAgainMs, static_cast<long>(left_us / 1000) + 1));
+	}
+	ConditionVariableCancelSleep();
+}
+
 void
 workers_stop_and_wait(DatabaseEntry *entry)
 {
@@ -296,55 +354,7 @@ CDC_FUNCTION(cdc_wait_for_capture)
 
 	XLogRecPtr inserted = capture::wal_inserted_up_to();
 	XLogRecPtr target = arg_lsn(fcinfo, 0).value_or(inserted);
-	int64 timeout_us = 10 * USECS_PER_SEC;
-	if (!PG_ARGISNULL(1))
-	{
-		Interval *timeout = PG_GETARG_INTERVAL_P(1);
-		/* In floating point and cut: the largest interval is longer than a bigint of microseconds. */
-		double us = static_cast<double>(timeout->time) +
-					(timeout->day + timeout->month * 30.0) * USECS_PER_DAY;
-		timeout_us = static_cast<int64>(Max(Min(us, kLongestWaitUs), -1.0));
-	}
-	if (timeout_us < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid timeout"),
-						errdetail("It is negative."), errhint("Leave it out for 10 seconds.")));
-
-	/* What is not on disk cannot be decoded; with synchronous_commit = off nobody else would see to it. */
-	XLogFlush(Min(target, inserted));
-	for (;;)
-	{
-		uint64 wanted = pg_atomic_read_u64(&entry->wanted_lsn);
-		uint64 wish = Min(target, inserted);
-		if (wanted >= wish || pg_atomic_compare_exchange_u64(&entry->wanted_lsn, &wanted, wish))
-			break;
-	}
-	registry_wake_decoder(entry);
-	registry_wake_writer(entry);
-
-	TimestampTz end = GetCurrentTimestamp() + timeout_us;
-	ConditionVariablePrepareToSleep(&entry->progress_cv);
-	while (pg_atomic_read_u64(&entry->captured_lsn) < target)
-	{
-		refuse_hopeless_wait(entry);
-		int64 left_us = end - GetCurrentTimestamp();
-		if (left_us <= 0)
-		{
-			ReportedError error = registry_last_error(entry);
-			bool failed = entry->state == CaptureState::Failed || entry->failures > 0;
-			ereport(
-				ERROR,
-				(errcode(kSqlStateNotCaptured),
-				 errmsg("changes up to %X/%X were not captured in time",
-						CDC_LSN_FORMAT_ARGS(target)),
-				 errdetail("Captured up to %X/%X.%s%s",
-						   CDC_LSN_FORMAT_ARGS(pg_atomic_read_u64(&entry->captured_lsn)),
-						   failed ? " Last error: " : "", failed ? error.message : ""),
-				 errhint(
-					 "SELECT * FROM cdc.pg_stat_cdc shows what capture is doing; wait longer with "
-					 "timeout => '1min'.")));
-		}
-		sleep_on(entry, Min(kLookAgainMs, static_cast<long>(left_us / 1000) + 1));
-	}
-	ConditionVariableCancelSleep();
+	int64 timeout_us = arg_timeout_us(fcinfo, 1, 10 * USECS_PER_SEC);
+	capture_wait_until_captured(entry, target, inserted, timeout_us);
 	PG_RETURN_VOID();
 }

@@ -26,6 +26,16 @@ DatabaseEntry *require_entry();
 /* Waits until a capture worker that was told to stop has gone, and the slot is free. Cancellable. */
 void capture_wait_until_gone(DatabaseEntry *entry);
 
+/* An interval argument in microseconds, the default where it is NULL. Raises 22023 when it is negative. */
+int64 arg_timeout_us(FunctionCallInfo fcinfo, int argument, int64 default_us);
+
+/*
+ * Waits until everything committed up to `target` is visible in the change tables; `inserted` is the end of the
+ * log. Raises at once when capture cannot go on, else SC006 after the timeout. Cancellable.
+ */
+void capture_wait_until_captured(DatabaseEntry *entry, XLogRecPtr target, XLogRecPtr inserted,
+								 int64 timeout_us);
+
 /* Forbids workers for the database and waits until they are gone: half of with_workers_stopped, below. */
 void workers_stop_and_wait(DatabaseEntry *entry);
 

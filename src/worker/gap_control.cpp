@@ -1,6 +1,6 @@
 /*
  * gap_control.cpp
- *	  Notices gaps of a whole database; resume_after_gap and discard_kept_wal.
+ *	  Notices gaps of a whole database; resume_after_gap, discard_kept_wal and prepare_upgrade.
  *
  * NOTES
  *	  Going on takes two processes, as enabling does: the caller stops the workers and waits, the slot
@@ -24,6 +24,7 @@
 extern "C" {
 #include "access/timeline.h"
 #include "access/xlog.h"
+#include "commands/dbcommands.h"
 #include "executor/spi.h"
 #include "replication/slot.h"
 }
@@ -84,7 +85,8 @@ look(Identity *identity, Progress *progress)
 	if (!catalog::database_read_identity(identity))
 		error_database_not_enabled();
 	*progress = catalog::progress_read(&tid);
-	return gap_find(*identity, *progress);
+	std::optional<Gap> gap = gap_find(*identity, *progress);
+	return gap ? gap_as_recorded(*gap) : gap;
 }
 
 /* The common end of both calls. The caller has seen that there is a gap, and has stopped the workers. */
@@ -123,16 +125,25 @@ require_nobody_else(DatabaseEntry *entry)
 		error_slot_requested(entry);
 }
 
-/* Records the gap that giving up the WAL makes, durably, before the slot goes. */
+/* The slot of this name, if it is ours: somebody else's stays. */
 void
-give_up(const Progress &progress, const NameData &slot_name)
+drop_slot(const NameData &slot_name)
+{
+	ReplicationSlot *slot = SearchNamedReplicationSlot(NameStr(slot_name), true);
+
+	if (slot != nullptr && strcmp(NameStr(slot->data.plugin), "cdc") == 0)
+		ReplicationSlotDrop(NameStr(slot_name), true);
+}
+
+/* Records the gap that dropping the slot makes, durably, before the slot goes. */
+void
+give_up(const Progress &progress, const NameData &slot_name, const char *reason)
 {
 	XLogRecPtr inserted = capture::wal_inserted_up_to();
-	ReplicationSlot *slot = SearchNamedReplicationSlot(NameStr(slot_name), true);
 	Gap gap = {};
 
 	gap.start = progress.captured_lsn;
-	gap.reason = "the kept WAL was given up by cdc.discard_kept_wal()";
+	gap.reason = reason;
 	gap.detail =
 		psprintf("User \"%s\" called it when %llu bytes of WAL were not captured yet.",
 				 GetUserNameFromId(GetUserId(), false),
@@ -143,8 +154,7 @@ give_up(const Progress &progress, const NameData &slot_name)
 	XLogFlush(XactLastCommitEnd);
 	SPI_finish();
 	CDC_FAULT("discard-recorded");
-	if (slot != nullptr)
-		ReplicationSlotDrop(NameStr(slot_name), true);
+	drop_slot(slot_name);
 }
 
 /* Without confirmation: what would be lost, and the call that does it. */
@@ -266,6 +276,16 @@ gap_find(const Identity &identity, const Progress &progress)
 	return std::nullopt;
 }
 
+Gap
+gap_as_recorded(const Gap &gap)
+{
+	Gap known = catalog::gap_open(InvalidOid).value_or(gap);
+
+	if (known.detail == nullptr)
+		known.detail = gap.detail;
+	return known;
+}
+
 void
 require_no_gap()
 {
@@ -331,9 +351,48 @@ CDC_FUNCTION(cdc_discard_kept_wal)
 		require_nobody_else(entry);
 		/* At a gap already: there is no use for what is kept, and the gap has its own reason. */
 		if (!look(&identity, &progress))
-			give_up(progress, slot_name);
+			give_up(progress, slot_name, "the kept WAL was given up by cdc.discard_kept_wal()");
 		registry_stop(entry);
 	});
 	resume(entry);
+	PG_RETURN_VOID();
+}
+
+/* prepare_upgrade(timeout interval) */
+CDC_FUNCTION(cdc_prepare_upgrade)
+{
+	DatabaseEntry *entry = prepare(fcinfo, "prepare_upgrade");
+	NameData slot_name = slot_name_for(MyDatabaseId);
+	int64 timeout_us = arg_timeout_us(fcinfo, 0, USECS_PER_MINUTE);
+	Identity identity;
+	Progress progress;
+
+	/* At a gap there is nothing to wait for; what is left of the slot would be in pg_upgrade's way. */
+	bool stands = look(&identity, &progress).has_value();
+	if (!stands)
+	{
+		XLogRecPtr inserted = capture::wal_inserted_up_to();
+		capture_wait_until_captured(entry, inserted, inserted, timeout_us);
+	}
+	with_workers_stopped(entry, [&] {
+		require_nobody_else(entry);
+		if (look(&identity, &progress))
+			drop_slot(slot_name);
+		else
+			give_up(progress, slot_name,
+					"capture was ended for pg_upgrade by cdc.prepare_upgrade()");
+		registry_stop(entry);
+	});
+	/* A worker finds the gap, and makes every view say so. */
+	registry_start(entry);
+	ereport(
+		NOTICE,
+		(errmsg("capture of database \"%s\" has ended", get_database_name(MyDatabaseId)),
+		 errdetail(
+			 "Everything committed before %X/%X is captured. What is committed from now on is not.",
+			 CDC_LSN_FORMAT_ARGS(progress.captured_lsn)),
+		 errhint(
+			 "Stop the server and run pg_upgrade. On the new server, before applications write: "
+			 "CALL cdc.resume_after_gap().")));
 	PG_RETURN_VOID();
 }

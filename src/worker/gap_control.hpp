@@ -30,6 +30,9 @@ constexpr const char *kResumeHint =
 std::optional<catalog::Gap> gap_find(const catalog::Identity &identity,
 									 const catalog::Progress &progress);
 
+/* The open gap of the database as it is recorded already, which knows more of its cause; else `gap`. */
+catalog::Gap gap_as_recorded(const catalog::Gap &gap);
+
 /* Raises 55000 with what to call when the database, which must be enabled, stands at a gap. */
 void require_no_gap();
 
