@@ -147,7 +147,11 @@ struct SharedState
 	LWLock *lock;
 	int launcher_pid;		/* lock */
 	Latch *launcher_latch;	/* lock */
-	bool origins_looked_at; /* lock; the finder has done its work since the launcher started */
+	bool origins_looked_at; /* lock; by the finder, since the launcher started */
+	bool finder_answered;	/* lock; finder_next is an answer */
+	Oid finder_database;	/* lock; where it connects to, for the launcher */
+	Oid finder_after;		/* lock; databases up to here need no look any more */
+	Oid finder_next;		/* lock; the next one to be looked into */
 	int nentries;
 	DatabaseEntry entries[FLEXIBLE_ARRAY_MEMBER];
 };

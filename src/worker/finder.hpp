@@ -1,6 +1,6 @@
 /*
  * finder.hpp
- *	  Databases that were captured and have no slot: found once, when the launcher starts.
+ *	  Databases that are enabled and have no slot: found once, when the launcher starts.
  */
 #pragma once
 
@@ -9,9 +9,12 @@
 namespace cdc::worker
 {
 
+/* Launcher only: the look begins from the start. */
+void finder_begin();
+
 /*
- * Launcher only, at each turn of its loop: starts the process that looks, until one has. *nap shrinks when it must
- * be tried again. True when it has just started one.
+ * Launcher only, at each turn of its loop: starts the processes that look, one after the other, until all databases are
+ * done. *nap shrinks when it must be tried again. True when it has just started one.
  */
 bool finder_attend(long *nap);
 

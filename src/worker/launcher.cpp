@@ -9,7 +9,6 @@
  */
 #include "cdc.hpp"
 
-#include "base/compat.hpp"
 #include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
@@ -255,25 +254,6 @@ due(DatabaseEntry *entry, long *nap)
 	});
 }
 
-/* Whether there are more free worker slots than capture will take. */
-bool
-has_room_beside_capture()
-{
-	SharedState *shared = shmem_get();
-	int needed = 0;
-
-	with_lock(shared->lock, LW_SHARED, [&] {
-		for (int i = 0; i < shared->nentries; i++)
-		{
-			const DatabaseEntry &entry = shared->entries[i];
-			if (OidIsValid(entry.database_oid) && entry.mode == WorkerMode::Continuous &&
-				entry.state != CaptureState::OutsideWindow)
-				needed += (entry.writer_pid == 0 ? 1 : 0) + (entry.decoder_pid == 0 ? 1 : 0);
-		}
-	});
-	return needed == 0 || compat_free_worker_processes() > needed;
-}
-
 /* Set back, the clock would keep what is to come soon waiting for as long as it was set back. */
 void
 look_at_clock()
@@ -323,7 +303,7 @@ launcher_loop()
 		find_databases(first_look);
 		TimestampTz now = GetCurrentTimestamp();
 		capture_first = capture_first && now >= started_at && now - started_at < kCaptureFirstUs;
-		bool others_too = !capture_first || has_room_beside_capture();
+		bool others_too = !capture_first || registry_has_room_beside_capture();
 		if (!others_too)
 			nap = kLookForRoomMs;
 		else if (finder_attend(&nap) && capture_first)
@@ -405,10 +385,10 @@ cdc_launcher_main(Datum)
 			shared->entries[i].registered = false;
 			shared->entries[i].cleanup.registered = false;
 		}
-		shared->origins_looked_at = false;
 		shared->launcher_pid = MyProcPid;
 		shared->launcher_latch = MyLatch;
 	});
+	finder_begin();
 	before_shmem_exit(forget_launcher, 0);
 	CDC_FAULT("launcher-start");
 	launcher_loop();

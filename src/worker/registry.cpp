@@ -372,6 +372,24 @@ registry_is_running(const DatabaseEntry &entry)
 	return entry.registered || entry.writer_pid != 0 || entry.decoder_pid != 0;
 }
 
+bool
+registry_has_room_beside_capture()
+{
+	SharedState *shared = shmem_get();
+	int needed = 0;
+
+	with_lock(shared->lock, LW_SHARED, [&] {
+		for (int i = 0; i < shared->nentries; i++)
+		{
+			const DatabaseEntry &entry = shared->entries[i];
+			if (OidIsValid(entry.database_oid) && entry.mode == WorkerMode::Continuous &&
+				entry.state != CaptureState::OutsideWindow)
+				needed += (entry.writer_pid == 0 ? 1 : 0) + (entry.decoder_pid == 0 ? 1 : 0);
+		}
+	});
+	return needed == 0 || compat_free_worker_processes() > needed;
+}
+
 void
 registry_wake_launcher()
 {

@@ -32,6 +32,9 @@ DatabaseEntry *registry_assign(Oid database_oid);
  */
 void registry_release_unused(DatabaseEntry *entry);
 
+/* Whether there are more free worker slots than the started capture jobs will take. */
+bool registry_has_room_beside_capture();
+
 /* Sets the latch of the launcher, the writer or the decoder, whoever is there. */
 void registry_wake_launcher();
 void registry_wake_writer(DatabaseEntry *entry);

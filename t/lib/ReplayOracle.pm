@@ -28,7 +28,7 @@ use JSON::PP;
 use PostgreSQL::Test::Utils ();
 use Test::More;
 
-our @EXPORT = qw(oracle_instances oracle_problems oracle_ok);
+our @EXPORT = qw(oracle_instances oracle_problems oracle_ok oracle_remember oracle_stretch_ok);
 
 sub _ident
 {
@@ -255,6 +255,56 @@ SQL
 		timeout => 2 * $PostgreSQL::Test::Utils::timeout_default);
 	return ("the oracle itself failed: $stderr") if $status != 0;
 	return split /\n/, $stdout;
+}
+
+# oracle_remember($node, $dbname, $prefix): keeps the rows of all captured tables as they are now. Returns
+# {instance => table}, for oracle_stretch_ok.
+sub oracle_remember
+{
+	my ($node, $dbname, $prefix) = @_;
+	my %remembered;
+	for my $inst (oracle_instances($node, $dbname))
+	{
+		next unless $inst->{source} =~ /\S/;
+		my $table = _ident("${prefix}_$inst->{name}");
+		$node->safe_psql($dbname, "DROP TABLE IF EXISTS $table; CREATE TABLE $table AS SELECT * FROM $inst->{source}");
+		$remembered{ $inst->{name} } = $table;
+	}
+	return \%remembered;
+}
+
+# oracle_stretch_ok($node, $dbname, $name, %options): one test: the log is the truth about a stretch of it, as before
+# and after a gap. Options: from, to (LSNs, __$start_lsn >= from and < to), begin and end (what oracle_remember
+# returned at from and at to; end is the live tables when it is left out), without (instances whose before images are keys
+# only). Instances that only one end knows are left out, too.
+sub oracle_stretch_ok
+{
+	my ($node, $dbname, $name, %options) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	my $range = '"__$start_lsn" >= ' . _literal($options{from} // '0/0') . ' AND "__$start_lsn" < ' . _literal($options{to} // 'FFFFFFFF/FFFFFFFF');
+	my $sql = '';
+	my @instances;
+	for my $inst (oracle_instances($node, $dbname))
+	{
+		next if grep { $_ eq $inst->{name} } @{ $options{without} // [] };
+		next if $options{begin} && !$options{begin}{ $inst->{name} };
+		next if $options{end} && !$options{end}{ $inst->{name} };
+		my $view = _ident("stretch_$inst->{name}");
+		$sql .= "CREATE VIEW $view AS SELECT * FROM $inst->{log} WHERE $range;\n";
+		$inst->{log} = $view;
+		$inst->{source} = $options{end}{ $inst->{name} } if $options{end};
+		push @instances, $inst;
+	}
+	(my $mapped = $range) =~ s/"__\$start_lsn"/start_lsn/g;
+	$sql .= "CREATE VIEW stretch_mapping AS SELECT start_lsn, tran_begin_time, tran_end_time, tran_id, tran_begin_lsn,
+		first_ordinal - min(first_ordinal) OVER () + 1 AS first_ordinal, change_count FROM cdc.lsn_time_mapping WHERE $mapped;\n";
+	$node->safe_psql($dbname, $sql);
+	my @problems = oracle_problems($node, $dbname, instances => \@instances, mapping => 'stretch_mapping', whole => 0,
+		($options{begin} ? (baseline => $options{begin}) : ()));
+	$node->safe_psql($dbname, join '', 'DROP VIEW stretch_mapping;', map { "DROP VIEW $_->{log};" } @instances);
+	ok(!@problems, $name) or diag(join "\n", "The log is not the truth:", @problems);
+	return !@problems;
 }
 
 # oracle_ok($node, $dbname, $name, %options): one test. Waits until capture has all that is committed,
