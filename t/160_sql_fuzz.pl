@@ -43,12 +43,15 @@ sub check
 sub revive
 {
 	my ($db, $keep) = @_;
-	return if $keep && $node->safe_psql($db, 'CALL cdc.sp_cdc_start_job()') eq '' && $node->safe_psql($db, "SELECT state FROM cdc.pg_stat_cdc WHERE database = '$db'") ne 'needs action';
-	$node->safe_psql($db, 'CREATE EXTENSION IF NOT EXISTS cdc');
-	$node->psql($db, 'CALL cdc.sp_cdc_enable_db()');
+	if (!$keep)
+	{
+		$node->safe_psql($db, 'CREATE EXTENSION IF NOT EXISTS cdc');
+		$node->psql($db, 'CALL cdc.sp_cdc_enable_db()');
+		$node->psql($db, 'CALL cdc.resume_after_gap()');
+	}
 	$node->psql($db, q(CALL cdc.sp_cdc_add_job('capture')));
 	$node->psql($db, 'CALL cdc.sp_cdc_start_job()');
-	$node->psql($db, 'CALL cdc.resume_after_gap()');
+	return if $keep;
 	$node->psql($db, "CALL cdc.sp_cdc_enable_table('hostile', '$_', NULL, capture_instance => '$_')") for 'plain', 'odd', 'parts', 'evil_table';
 	return;
 }
