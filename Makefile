@@ -30,7 +30,7 @@ override CXXFLAGS += $(CXXFLAGS_CDC)
 -include $(OBJS:.o=.d) $(FAULT_OBJS:.o=.d)
 
 # Objects made for another server or with other flags are never mixed in: the stamp changes with them.
-BUILD_STAMP := $(shell $(PG_CONFIG) --version --includedir-server 2>/dev/null | tr '\n' ' ') $(filter-out -Werror,$(CDC_CXXFLAGS))
+BUILD_STAMP := $(EXTVERSION) $(shell $(PG_CONFIG) --version --includedir-server 2>/dev/null | tr '\n' ' ') $(filter-out -Werror,$(CDC_CXXFLAGS))
 $(OBJS) $(FAULT_OBJS): .build_stamp
 .build_stamp: Makefile FORCE
 	@echo "$(BUILD_STAMP)" | cmp -s - $@ || echo "$(BUILD_STAMP)" > $@

@@ -42,6 +42,16 @@ BEGIN
 END
 $$;
 
+-- Refuses to go on with a library that does not serve the version given: each upgrade script begins with it. A server
+-- that has preloaded the library runs the former one until it is restarted, whatever is installed.
+-- Errors: 55000. Privilege: superuser.
+CREATE FUNCTION cdc._require_library(version text) RETURNS void
+LANGUAGE c STRICT
+AS 'MODULE_PATHNAME', 'cdc_require_library';
+REVOKE ALL ON FUNCTION cdc._require_library(text) FROM PUBLIC;
+COMMENT ON FUNCTION cdc._require_library(text) IS 'raises unless the library serves this version of the extension';
+SELECT cdc._require_library('1.0');
+
 --------------------------------------------------------------------------------
 -- 1. Catalog tables
 --
@@ -1494,6 +1504,13 @@ REVOKE ALL ON FUNCTION cdc._is_preloaded() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION cdc._is_preloaded() TO pg_monitor, pg_database_owner;
 COMMENT ON FUNCTION cdc._is_preloaded() IS 'whether the library was loaded when the server started';
 
+CREATE FUNCTION cdc._versions(
+	OUT library text, OUT extension text, OUT status text, OUT detail text, OUT action text)
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'cdc_versions';
+REVOKE ALL ON FUNCTION cdc._versions() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cdc._versions() TO pg_monitor, pg_database_owner;
+COMMENT ON FUNCTION cdc._versions() IS 'versions of library and extension, and whether they belong together';
+
 CREATE FUNCTION cdc._stale_query_functions(OUT capture_instance text)
 RETURNS SETOF text
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'cdc_stale_query_functions';
@@ -1684,7 +1701,11 @@ SELECT 38, 'query_functions', CASE WHEN f.n OPERATOR(pg_catalog.>) 0 THEN 'warni
 		'The type of a column has changed while an object of a user''s depended on the functions: they cannot read what was captured since.' END,
 	CASE WHEN f.n OPERATOR(pg_catalog.>) 0 THEN
 		pg_catalog.format('Drop what depends on them, then CALL cdc.renew_query_functions(%L);', f.example) END
-FROM stale AS f, base AS b WHERE b.enabled;
+FROM stale AS f, base AS b WHERE b.enabled
+UNION ALL
+SELECT 39, 'version', v.status, pg_catalog.format('library %s, extension %s', v.library, v.extension),
+	'the same', v.detail, v.action
+FROM cdc._versions() AS v;
 GRANT SELECT ON cdc._health TO pg_monitor, pg_database_owner;
 COMMENT ON VIEW cdc._health IS 'rows of cdc.health()';
 COMMENT ON COLUMN cdc._health.ordinal IS 'order of the checks';

@@ -9,6 +9,7 @@
 #include "catalog/capture_instance.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/catalog_rows.hpp"
+#include "catalog/version.hpp"
 
 extern "C" {
 #include "catalog/pg_attribute.h"
@@ -230,6 +231,8 @@ load_instances(const char *index, std::span<ScanKeyData> keys)
 CaptureInstance *
 capture_instance_by_name(const char *ci, bool missing_ok)
 {
+	require_version();
+
 	size_t length = strlen(ci);
 	List *found = NIL;
 
@@ -365,6 +368,7 @@ database_is_enabled()
 void
 database_require_enabled()
 {
+	require_version();
 	if (!database_is_enabled())
 		error_database_not_enabled();
 }

@@ -22,6 +22,7 @@
 #include "catalog/key_guard.hpp"
 #include "catalog/publications.hpp"
 #include "catalog/replica_identity.hpp"
+#include "catalog/version.hpp"
 
 extern "C" {
 #include "commands/event_trigger.h"
@@ -128,8 +129,12 @@ warn_of_failure(const ErrorData &failure)
 bool
 anything_captured()
 {
-	return OidIsValid(cdc_relation_oid("change_tables", true)) &&
-		   OidIsValid(cdc_relation_oid("_replica_identity", true)) && !instance_set_is_empty();
+	if (!OidIsValid(cdc_relation_oid("change_tables", true)) ||
+		!OidIsValid(cdc_relation_oid("_replica_identity", true)) || instance_set_is_empty())
+		return false;
+	/* The caller makes a warning of it. */
+	require_version();
+	return true;
 }
 
 EventTriggerData *

@@ -17,6 +17,7 @@
 #include "base/scope.hpp"
 #include "base/shmem.hpp"
 #include "catalog/database.hpp"
+#include "catalog/version.hpp"
 #include "jobs/cleanup.hpp"
 #include "jobs/cleanup_control.hpp"
 #include "jobs/job_catalog.hpp"
@@ -70,7 +71,8 @@ read_plan()
 	Identity identity;
 
 	plan.due_at = DT_NOEND;
-	if (!database_read_identity(&identity))
+	/* The capture worker is the one that says so. */
+	if (!database_read_identity(&identity) || version_problem().message != nullptr)
 		return plan;
 	cleanup_runs_mark_interrupted();
 	std::optional<Job> job = job_find(JobType::Cleanup);

@@ -9,6 +9,7 @@
 #include "catalog/catalog_rows.hpp"
 #include "catalog/gaps.hpp"
 #include "catalog/lsn_time.hpp"
+#include "catalog/version.hpp"
 #include "query/lsn_window.hpp"
 #include "query/statement_cache.hpp"
 
@@ -386,6 +387,7 @@ CDC_FUNCTION(cdc_check_window)
 		(result->allowedModes & SFRM_ValuePerCall) == 0)
 		elog(ERROR, "set-valued function called in context that cannot accept a set");
 
+	catalog::require_version();
 	catalog::CaptureInstance *instance = catalog::capture_instance_by_id(instance_id, true);
 	if (instance == nullptr)
 		ereport(ERROR,

@@ -22,6 +22,7 @@
 #include "catalog/catalog.hpp"
 #include "catalog/database.hpp"
 #include "catalog/publications.hpp"
+#include "catalog/version.hpp"
 #include "jobs/schedule.hpp"
 #include "monitor/error_log.hpp"
 #include "monitor/health_checks.hpp"
@@ -175,11 +176,15 @@ prepare(CaptureWorker *worker, Identity *identity)
 	catalog::CaptureJob job = {};
 	Progress progress = {};
 	std::optional<catalog::Gap> gap;
+	catalog::VersionProblem version = {};
 	RepOriginId origin = InvalidRepOriginId;
 
 	in_transaction([&] {
 		enabled = catalog::database_read_identity(identity);
 		if (!enabled)
+			return;
+		in_context(worker->memory, [&] { version = catalog::version_problem(); });
+		if (version.message != nullptr)
 			return;
 		in_context(worker->memory, [&] { job = catalog::database_read_capture_job(); });
 		any_instance = ddl_any_instance();
@@ -209,6 +214,15 @@ prepare(CaptureWorker *worker, Identity *identity)
 		in_transaction([&] { replorigin_drop_by_name(NameStr(name), true, true); });
 		registry_stop(entry);
 		leave();
+	}
+	if (version.message != nullptr)
+	{
+		ErrorData error;
+		memset(static_cast<void *>(&error), 0, sizeof(error));
+		error.message = pstrdup(version.message);
+		error.detail = pstrdup(version.detail);
+		error.hint = pstrdup(version.hint);
+		leave_for_administrator(entry, &error);
 	}
 	/* Also where the job is stopped: starting it would not help. */
 	if (gap)

@@ -20,6 +20,7 @@
 #include "catalog/catalog_rows.hpp"
 #include "catalog/change_table.hpp"
 #include "catalog/database.hpp"
+#include "catalog/version.hpp"
 #include "worker/control.hpp"
 #include "worker/registry.hpp"
 
@@ -257,6 +258,7 @@ CDC_FUNCTION(cdc_enable_db)
 {
 	require_writable("sp_cdc_enable_db");
 	require_enable_right("sp_cdc_enable_db");
+	catalog::require_version();
 	catalog::Identity identity;
 	if (catalog::database_read_identity(&identity))
 	{

@@ -16,11 +16,13 @@ our @EXPORT = qw(cdc_node cdc_create enable_table wait_captured stat_value worke
   wait_for_exit wait_until start_again wait_for_server start_load finish_load start_psql finish_psql log_size log_since random_seed
   require_faults fault_points fault_set fault_reached fault_wait fault_rearm fault_clear);
 
-# cdc_node($name, %settings): a running cluster with test/cdc.conf, and settings on top of it.
+# cdc_node($name, %settings): a running cluster with test/cdc.conf, and settings on top of it. -install_path: of another
+# installation than the one that is tested.
 sub cdc_node
 {
 	my ($name, %settings) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $path = delete $settings{-install_path};
+	my $node = PostgreSQL::Test::Cluster->new($name, defined $path ? (install_path => $path) : ());
 	$node->init(allows_streaming => 'logical');
 	$node->append_conf('postgresql.conf',
 		slurp_file(dirname(__FILE__) . '/../../test/cdc.conf'));

@@ -2,3 +2,5 @@
 
 -- complain if the script is sourced in psql rather than via ALTER EXTENSION
 \echo Use "ALTER EXTENSION cdc UPDATE" to load this file. \quit
+
+SELECT cdc._require_library('1.0');

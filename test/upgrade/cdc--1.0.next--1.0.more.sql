@@ -6,6 +6,8 @@
 -- complain if the script is sourced in psql rather than via ALTER EXTENSION
 \echo Use "ALTER EXTENSION cdc UPDATE" to load this file. \quit
 
+SELECT cdc._require_library('1.0');
+
 ALTER TABLE cdc.change_tables ADD COLUMN later integer DEFAULT 7;
 ALTER TABLE cdc.captured_columns ADD COLUMN later integer;
 ALTER TABLE cdc.cdc_jobs ADD COLUMN later text DEFAULT 'new';
