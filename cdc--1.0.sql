@@ -196,7 +196,7 @@ COMMENT ON COLUMN cdc.lsn_time_mapping.change_count IS 'number of its changes: t
 
 CREATE TABLE cdc.cdc_jobs (
 	database_id oid NOT NULL,
-	job_type text NOT NULL CHECK (job_type OPERATOR(pg_catalog.=) ANY (ARRAY['capture'::text, 'cleanup'::text])),
+	job_type text NOT NULL CHECK (job_type OPERATOR(pg_catalog.=) ANY (ARRAY['capture'::pg_catalog.text, 'cleanup'::pg_catalog.text])),
 	job_id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
 	maxtrans integer NOT NULL,
 	maxscans integer NOT NULL,
@@ -1358,8 +1358,8 @@ SELECT d.oid AS database_id, d.datname AS name,
 		THEN EXISTS (SELECT FROM cdc._identity)
 		ELSE EXISTS (
 				SELECT FROM pg_catalog.pg_replication_slots AS r
-				WHERE r.datoid OPERATOR(pg_catalog.=) d.oid AND r.plugin OPERATOR(pg_catalog.=) 'cdc'::name
-					AND r.slot_name OPERATOR(pg_catalog.=) pg_catalog.concat('cdc_', d.oid)::name)
+				WHERE r.datoid OPERATOR(pg_catalog.=) d.oid AND r.plugin OPERATOR(pg_catalog.=) 'cdc'::pg_catalog.name
+					AND r.slot_name OPERATOR(pg_catalog.=) pg_catalog.concat('cdc_', d.oid)::pg_catalog.name)
 			OR EXISTS (
 				SELECT FROM cdc._stat_capture() AS s
 				WHERE s.database_id OPERATOR(pg_catalog.=) d.oid
@@ -1382,9 +1382,9 @@ SELECT c.oid AS object_id, n.nspname AS schema_name, c.relname AS name,
 				SELECT a.relid FROM pg_catalog.pg_partition_ancestors(c.oid) AS a))) AS is_tracked_by_cdc
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r'::"char", 'p'::"char"])
-	AND c.relpersistence OPERATOR(pg_catalog.<>) 't'::"char"
-	AND n.nspname OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog'::name, 'information_schema'::name, 'cdc'::name])
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r'::pg_catalog."char", 'p'::pg_catalog."char"])
+	AND c.relpersistence OPERATOR(pg_catalog.<>) 't'::pg_catalog."char"
+	AND n.nspname OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog'::pg_catalog.name, 'information_schema'::pg_catalog.name, 'cdc'::pg_catalog.name])
 	AND (pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role('pg_database_owner', 'USAGE')
 		OR pg_catalog.has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
 		OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE, REFERENCES'));
@@ -1410,14 +1410,14 @@ COMMENT ON FUNCTION cdc._instance_counters() IS 'row changes captured since the 
 CREATE VIEW cdc._change_table_problems AS
 WITH leaf AS (
 	SELECT t.object_id, l.oid, l.relname, l.relam, l.relrowsecurity, l.relforcerowsecurity,
-		pg_catalog.right(l.relname::text, 16) AS low
+		pg_catalog.right(l.relname::pg_catalog.text, 16) AS low
 	FROM cdc.change_tables AS t
 	JOIN pg_catalog.pg_inherits AS i ON i.inhparent OPERATOR(pg_catalog.=) t.object_id
 	JOIN pg_catalog.pg_class AS l ON l.oid OPERATOR(pg_catalog.=) i.inhrelid
 ), captured AS (
 	SELECT pg_catalog.concat(
-		pg_catalog.lpad(pg_catalog.lower(pg_catalog.split_part(p.captured_lsn::text, '/', 1)), 8, '0'),
-		pg_catalog.lpad(pg_catalog.lower(pg_catalog.split_part(p.captured_lsn::text, '/', 2)), 8, '0')) AS low
+		pg_catalog.lpad(pg_catalog.lower(pg_catalog.split_part(p.captured_lsn::pg_catalog.text, '/', 1)), 8, '0'),
+		pg_catalog.lpad(pg_catalog.lower(pg_catalog.split_part(p.captured_lsn::pg_catalog.text, '/', 2)), 8, '0')) AS low
 	FROM cdc._progress AS p
 ), found AS (
 	SELECT l.object_id, l.relname AS leaf, CASE
@@ -1425,13 +1425,13 @@ WITH leaf AS (
 		WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class OPERATOR(pg_catalog.=) l.oid) THEN 'a rule'
 		WHEN l.relrowsecurity OR l.relforcerowsecurity THEN 'row-level security'
 		WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint AS c
-				WHERE c.conrelid OPERATOR(pg_catalog.=) l.oid AND c.contype OPERATOR(pg_catalog.=) 'c'::"char")
+				WHERE c.conrelid OPERATOR(pg_catalog.=) l.oid AND c.contype OPERATOR(pg_catalog.=) 'c'::pg_catalog."char")
 			OR EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
-				WHERE a.attrelid OPERATOR(pg_catalog.=) l.oid AND a.attgenerated OPERATOR(pg_catalog.<>) ''::"char")
+				WHERE a.attrelid OPERATOR(pg_catalog.=) l.oid AND a.attgenerated OPERATOR(pg_catalog.<>) ''::pg_catalog."char")
 			THEN 'a constraint or a generated column'
 		WHEN (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index AS x
 				WHERE x.indrelid OPERATOR(pg_catalog.=) l.oid) OPERATOR(pg_catalog.<>) 1 THEN 'an index, or lost one'
-		WHEN l.relam OPERATOR(pg_catalog.<>) 2::oid THEN 'another table access method'
+		WHEN l.relam OPERATOR(pg_catalog.<>) 2::pg_catalog.oid THEN 'another table access method'
 		END AS problem
 	FROM leaf AS l, captured AS k
 	WHERE NOT EXISTS (SELECT FROM leaf AS m
@@ -1581,31 +1581,31 @@ WITH base AS (
 	CROSS JOIN LATERAL (
 		SELECT t.source_object_id AS relid
 		UNION
-		SELECT f.relid::oid FROM pg_catalog.pg_partition_tree(t.source_object_id) AS f) AS f
+		SELECT f.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(t.source_object_id) AS f) AS f
 	JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) f.relid
 	JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) r.relnamespace
-	WHERE r.relkind OPERATOR(pg_catalog.=) 'r'::"char" AND NOT t.has_drop_pending
-		AND r.relreplident OPERATOR(pg_catalog.<>) 'f'::"char"
-		AND NOT (t.before_image OPERATOR(pg_catalog.=) 'key'::name AND EXISTS (
+	WHERE r.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog."char" AND NOT t.has_drop_pending
+		AND r.relreplident OPERATOR(pg_catalog.<>) 'f'::pg_catalog."char"
+		AND NOT (t.before_image OPERATOR(pg_catalog.=) 'key'::pg_catalog.name AND EXISTS (
 			SELECT FROM pg_catalog.pg_index AS x
 			JOIN pg_catalog.pg_class AS xc ON xc.oid OPERATOR(pg_catalog.=) x.indexrelid
 			WHERE x.indrelid OPERATOR(pg_catalog.=) r.oid
 				AND (r.relispartition OR xc.relname OPERATOR(pg_catalog.=) t.index_name)
-				AND ((r.relreplident OPERATOR(pg_catalog.=) 'i'::"char" AND x.indisreplident)
-					OR (r.relreplident OPERATOR(pg_catalog.=) 'd'::"char" AND x.indisprimary))))
+				AND ((r.relreplident OPERATOR(pg_catalog.=) 'i'::pg_catalog."char" AND x.indisreplident)
+					OR (r.relreplident OPERATOR(pg_catalog.=) 'd'::pg_catalog."char" AND x.indisprimary))))
 ), evt AS (
 	SELECT pg_catalog.count(*) AS total,
-		pg_catalog.count(*) FILTER (WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'A'::"char") AS off,
-		pg_catalog.min(e.evtname) FILTER (WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'A'::"char") AS example
+		pg_catalog.count(*) FILTER (WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'A'::pg_catalog."char") AS off,
+		pg_catalog.min(e.evtname) FILTER (WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'A'::pg_catalog."char") AS example
 	FROM pg_catalog.pg_event_trigger AS e
-	JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_event_trigger'::regclass
-		AND d.objid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'::"char"
-		AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::regclass
+	JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_event_trigger'::pg_catalog.regclass
+		AND d.objid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'::pg_catalog."char"
+		AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
 	JOIN pg_catalog.pg_extension AS x ON x.oid OPERATOR(pg_catalog.=) d.refobjid
-		AND x.extname OPERATOR(pg_catalog.=) 'cdc'::name
+		AND x.extname OPERATOR(pg_catalog.=) 'cdc'::pg_catalog.name
 ), role AS (
 	SELECT pg_catalog.count(*) AS n,
-		pg_catalog.string_agg(r.rolname::text, ', ' ORDER BY r.rolname USING OPERATOR(pg_catalog.<)) AS names
+		pg_catalog.string_agg(r.rolname::pg_catalog.text, ', ' ORDER BY r.rolname USING OPERATOR(pg_catalog.<)) AS names
 	FROM pg_catalog.pg_roles AS r WHERE r.rolreplication AND NOT r.rolsuper
 ), stale AS (
 	SELECT pg_catalog.count(*) AS n, pg_catalog.min(s.capture_instance) AS example
