@@ -76,7 +76,7 @@ DROP PUBLICATION regress_cdc_narrow;
 CALL cdc.wait_for_capture();
 SELECT * FROM replay('src_stays');
 SELECT * FROM log_problems(false);
-SELECT state FROM cdc.pg_stat_cdc WHERE database = current_database();
+SELECT failures FROM cdc.pg_stat_cdc WHERE database = current_database();
 CALL cdc.sp_cdc_disable_db();
 DROP EXTENSION cdc;
 DROP SCHEMA src CASCADE;

@@ -167,7 +167,7 @@ SELECT tx, op, "row" FROM changes('src_big') WHERE "row" ~ '^\(-?1500,' ORDER BY
 SELECT * FROM replay('src_big');
 
 SELECT * FROM log_problems(false);
-SELECT state, spilled_transactions > 0 AS spilled FROM cdc.pg_stat_cdc WHERE database = current_database();
+SELECT failures, spilled_transactions > 0 AS spilled FROM cdc.pg_stat_cdc WHERE database = current_database();
 SET client_min_messages = warning;
 CALL cdc.sp_cdc_disable_db();
 DROP EXTENSION cdc;
