@@ -69,6 +69,20 @@ SELECT * FROM history('src_child');
 SELECT * FROM history('with_b');
 SELECT * FROM history('src_root');
 
+-- However deep it is inside others.
+CREATE TYPE deep_0 AS ENUM ('a');
+DO $$
+BEGIN
+	FOR i IN 1 .. 40 LOOP
+		EXECUTE format('CREATE TYPE deep_%s AS (a integer, v deep_%s)', i, i - 1);
+	END LOOP;
+END $$;
+CREATE TABLE holds_deep (id integer PRIMARY KEY, v deep_40);
+CALL cdc.sp_cdc_enable_table('src', 'holds_deep', NULL);
+ALTER TYPE deep_0 ADD VALUE 'b';
+CALL cdc.wait_for_capture();
+SELECT * FROM history('src_holds_deep');
+
 -- A type that goes with CASCADE takes columns along. Of a captured column it cannot go: its change table has it, too.
 CREATE TYPE going AS ENUM ('a');
 CREATE TABLE loses (id integer PRIMARY KEY, v going, w text);

@@ -137,40 +137,41 @@ any_column(Oid relation, Test test)
 	}
 }
 
-/* Whether values of `type` hold values of `wanted`: itself, an array, range, domain or row type of it. */
+/*
+ * Whether values of `type` hold values of `wanted`: itself, an array, range, domain or row type of it, however deep. A type
+ * that is met again is not looked at again: rows of rows of rows could hold one a million times.
+ */
 bool
-type_holds(Oid type, Oid wanted, int depth)
+type_holds(Oid type, Oid wanted)
 {
-	constexpr int kMaxDepth = 20; /* row types cannot hold themselves; this only bounds the work */
+	List *types = list_make1_oid(type); /* those met; the next ones come behind */
 
-	if (type == wanted)
-		return true;
-	if (!OidIsValid(type) || depth > kMaxDepth)
-		return false;
-
-	HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	FormData_pg_type form = *reinterpret_cast<Form_pg_type>(GETSTRUCT(tuple));
-	ReleaseSysCache(tuple);
-
-	if (OidIsValid(form.typelem) && type_holds(form.typelem, wanted, depth + 1))
-		return true;
-	switch (form.typtype)
+	for (int i = 0; i < list_length(types); i++)
 	{
-		case TYPTYPE_DOMAIN:
-			return type_holds(form.typbasetype, wanted, depth + 1);
-		case TYPTYPE_RANGE:
-			return type_holds(get_range_subtype(type), wanted, depth + 1);
-		case TYPTYPE_MULTIRANGE:
-			return type_holds(get_multirange_range(type), wanted, depth + 1);
-		case TYPTYPE_COMPOSITE:
-			return any_column(form.typrelid, [&](const FormData_pg_attribute &attribute) {
-				return type_holds(attribute.atttypid, wanted, depth + 1);
+		CHECK_FOR_INTERRUPTS();
+		Oid current = list_nth_oid(types, i);
+		if (current == wanted)
+			return true;
+		HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(current));
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		FormData_pg_type form = *reinterpret_cast<Form_pg_type>(GETSTRUCT(tuple));
+		ReleaseSysCache(tuple);
+
+		types = list_append_unique_oid(types, form.typelem);
+		if (form.typtype == TYPTYPE_DOMAIN)
+			types = list_append_unique_oid(types, form.typbasetype);
+		else if (form.typtype == TYPTYPE_RANGE)
+			types = list_append_unique_oid(types, get_range_subtype(current));
+		else if (form.typtype == TYPTYPE_MULTIRANGE)
+			types = list_append_unique_oid(types, get_multirange_range(current));
+		else if (form.typtype == TYPTYPE_COMPOSITE)
+			(void)any_column(form.typrelid, [&](const FormData_pg_attribute &attribute) {
+				types = list_append_unique_oid(types, attribute.atttypid);
+				return false;
 			});
-		default:
-			return false;
 	}
+	return false;
 }
 
 bool
@@ -331,7 +332,7 @@ add_instances_with_type(List *affected, Oid type)
 		bool captured = false;
 
 		(void)any_column(instance->source, [&](const FormData_pg_attribute &attribute) {
-			if (type_holds(attribute.atttypid, type, 0))
+			if (type_holds(attribute.atttypid, type))
 			{
 				found = true;
 				captured = captured || is_captured(instance, attribute.attnum);
