@@ -40,7 +40,7 @@ namespace
 {
 
 /* A batch is committed when its rows reach this. 64 kB batches halved the speed. */
-constexpr Size kBatchBytes = 4 * 1024 * 1024;
+constexpr Size kBatchBytes = Size{4} * 1024 * 1024;
 constexpr long kVisibleNapMs = 5;
 constexpr int kMappingIndexes = 2;
 constexpr int kLeafIndexes = 1;

@@ -50,12 +50,12 @@ namespace
 
 /* More decoded transactions per second than this: nap instead of being woken for each commit. */
 constexpr uint64 kBusyTransactionsPerSecond = 4000;
-constexpr int64 kPaceWindowUs = 20 * 1000;
+constexpr int64 kPaceWindowUs = int64{20} * 1000;
 constexpr long kNapMs = 3;
 /* Longest sleep: WAL of other databases and unflushed commits send no wake-up. */
 constexpr long kSleepMs = 1000;
 /* Foreign WAL between two Position items while there is more to read. */
-constexpr uint64 kPositionStep = 16 * 1024 * 1024;
+constexpr uint64 kPositionStep = uint64{16} * 1024 * 1024;
 constexpr int kRecordsBetweenChecks = 256;
 
 bool active = false;

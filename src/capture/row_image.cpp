@@ -295,6 +295,11 @@ row_image_send(QueueSender *sender, Source *source, const DecodedChange &change)
 	SourceRow before = {};
 	SourceRow after = {};
 
+	/* The server logs a new row for each of them. */
+	if (change.action != ChangeAction::Delete && change.new_tuple == nullptr)
+		elog(ERROR, "decoded change of table \"%s\" has no new row",
+			 RelationGetRelationName(change.relation));
+
 	row_image_announce(sender, source, change.relation, 0);
 	if (change.old_tuple != nullptr)
 		before = deform(descriptor, change.old_tuple);

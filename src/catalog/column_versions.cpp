@@ -75,6 +75,22 @@ collation_of(std::span<const ColumnVersion> versions, Oid type)
 	return DEFAULT_COLLATION_OID;
 }
 
+/* column_type_widens for what is no array. */
+bool
+scalar_widens(const ColumnType &from, const ColumnType &to)
+{
+	if (from.type == to.type)
+		return typmod_join(to.type, to.typmod, from.typmod) == to.typmod;
+	if (to.typmod >= 0)
+		return false;
+	if (to.type == TEXTOID)
+		return true;
+	for (const TypePair &pair : kWidenings)
+		if (pair.from == from.type && pair.to == to.type)
+			return true;
+	return false;
+}
+
 } // namespace
 
 bool
@@ -111,22 +127,14 @@ column_type_join(const ColumnType &column, const ColumnType &value)
 bool
 column_type_widens(const ColumnType &from, const ColumnType &to)
 {
-	if (from.type == to.type)
-		return typmod_join(to.type, to.typmod, from.typmod) == to.typmod;
-	if (to.typmod >= 0)
-		return false;
-	if (to.type == TEXTOID)
+	if (scalar_widens(from, to))
 		return true;
-	for (const TypePair &pair : kWidenings)
-		if (pair.from == from.type && pair.to == to.type)
-			return true;
 
 	Oid from_element = get_element_type(from.type);
 	Oid to_element = get_element_type(to.type);
-	return OidIsValid(from_element) && OidIsValid(to_element) &&
-		   from_element < FirstNormalObjectId &&
-		   column_type_widens({from_element, from.typmod, InvalidOid},
-							  {to_element, -1, InvalidOid});
+	return from.type != to.type && to.typmod < 0 && OidIsValid(from_element) &&
+		   OidIsValid(to_element) && from_element < FirstNormalObjectId &&
+		   scalar_widens({from_element, from.typmod, InvalidOid}, {to_element, -1, InvalidOid});
 }
 
 ColumnType
@@ -164,10 +172,13 @@ column_version_name(int ordinal, AttrNumber attnum)
 int
 column_version_ordinal(const char *name)
 {
-	int ordinal;
-	int number;
+	constexpr std::string_view kPrefix = "__$";
+	char *end;
 
-	return sscanf(name, "__$%d_%d", &ordinal, &number) == 2 ? ordinal : 0;
+	if (strncmp(name, kPrefix.data(), kPrefix.size()) != 0)
+		return 0;
+	long ordinal = strtol(name + kPrefix.size(), &end, 10);
+	return *end == '_' && ordinal > 0 && ordinal <= MaxAttrNumber ? static_cast<int>(ordinal) : 0;
 }
 
 } // namespace cdc::catalog

@@ -445,8 +445,8 @@ listed_columns(const SourceTable &table, TupleDesc descriptor, const char *list)
 }
 
 void
-check_identifier_captured(const SourceTable &table, TupleDesc descriptor, const char *list,
-						  Bitmapset *columns, const RowIdentifier &identifier)
+check_identifier_captured(TupleDesc descriptor, const char *list, Bitmapset *columns,
+						  const RowIdentifier &identifier)
 {
 	for (int i = 0; i < identifier.columns; i++)
 		if (!bms_is_member(identifier.column[i], columns))
@@ -538,7 +538,7 @@ source_columns_choose(const SourceTable &table, const char *list, const RowIdent
 
 	Bitmapset *listed = list == nullptr ? nullptr : listed_columns(table, descriptor, list);
 	if (list != nullptr && identifier != nullptr)
-		check_identifier_captured(table, descriptor, list, listed, *identifier);
+		check_identifier_captured(descriptor, list, listed, *identifier);
 
 	auto *columns =
 		static_cast<SourceColumn *>(palloc0(sizeof(SourceColumn) * (descriptor->natts + 1)));

@@ -61,7 +61,8 @@ bool
 schedule_interval_is_valid(const Interval *every)
 {
 	/* More than that has no meaning, and could not be added to a time. In floating point, which does not overflow. */
-	double days = every->month * 31.0 + every->day + every->time / double(USECS_PER_DAY);
+	double days =
+		every->month * 31.0 + every->day + static_cast<double>(every->time) / USECS_PER_DAY;
 	return every->month >= 0 && every->day >= 0 && every->time >= 0 && days <= kLongestDays &&
 		   (every->month > 0 || every->day > 0 || every->time >= USECS_PER_SEC);
 }
@@ -86,20 +87,26 @@ schedule_next(TimeADT start_time, Interval *every, TimestampTz after)
 bool
 active_window_parse(const char *text, ActiveWindow *window)
 {
+	constexpr std::string_view kForm = "00:00-00:00";
 	int hours[2];
 	int minutes[2];
-	char rest;
 
-	if (strlen(text) != strlen("HH:MM-HH:MM") ||
-		sscanf(text, "%2d:%2d-%2d:%2d%c", &hours[0], &minutes[0], &hours[1], &minutes[1], &rest) !=
-			4)
+	if (strlen(text) != kForm.size())
 		return false;
-	for (size_t i = 0; text[i] != '\0'; i++)
-		if ("00:00-00:00"[i] == '0' && (text[i] < '0' || text[i] > '9'))
+	for (size_t i = 0; i < kForm.size(); i++)
+		if (kForm[i] == '0' ? text[i] < '0' || text[i] > '9' : text[i] != kForm[i])
 			return false;
+	auto number_at = [&](size_t at) {
+		return (text[at] - '0') * 10 + (text[at + 1] - '0');
+	};
 	for (int i = 0; i < 2; i++)
+	{
+		size_t start = i == 0 ? 0 : sizeof("00:00-") - 1;
+		hours[i] = number_at(start);
+		minutes[i] = number_at(start + sizeof("00:") - 1);
 		if (minutes[i] > 59 || hours[i] * 60 + minutes[i] > kMinutesOfDay)
 			return false;
+	}
 	*window = {hours[0] * 60 + minutes[0], hours[1] * 60 + minutes[1]};
 	return window->from % kMinutesOfDay != window->to % kMinutesOfDay &&
 		   window->from < kMinutesOfDay;

@@ -271,7 +271,9 @@ check_lag(HealthReport *report, const Facts &facts)
 
 	/* Nothing captured since the server started: as long as that, unless there is nothing to do. */
 	if (seconds < 0)
-		seconds = bytes > 0 ? (GetCurrentTimestamp() - PgStartTime) / 1e6 : 0;
+		seconds = bytes > 0
+					  ? static_cast<double>(GetCurrentTimestamp() - PgStartTime) / USECS_PER_SEC
+					  : 0;
 	item->status = grade(seconds, guc_health_lag_warning_s, guc_health_lag_critical_s);
 	say(item->value, "%.0f s", seconds);
 	say(item->threshold, "%d s, %d s", guc_health_lag_warning_s, guc_health_lag_critical_s);

@@ -55,10 +55,10 @@ namespace
 {
 
 /* Foreign WAL that may go by before a progress is written for it alone. */
-constexpr uint64 kSavePositionBytes = 16 * 1024 * 1024;
+constexpr uint64 kSavePositionBytes = uint64{16} * 1024 * 1024;
 
 /* The same when nothing has been saved for a while: WAL of a catch-up that is over shall not be kept. */
-constexpr uint64 kIdleSaveBytes = 128 * 1024;
+constexpr uint64 kIdleSaveBytes = uint64{128} * 1024;
 constexpr int64 kIdleSaveUs = 10 * USECS_PER_SEC;
 constexpr long kLongestNapMs = 1000;
 constexpr long kShutdownMs = 100; /* from one process's signal to the next one's, at most */

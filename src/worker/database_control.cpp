@@ -45,7 +45,7 @@ void
 warn_about_old_minor()
 {
 	/* Below these, decoding has bugs that lose WAL, slot positions or use stale descriptors. */
-	int version = atoi(GetConfigOption("server_version_num", false, false));
+	int version = pg_strtoint32(GetConfigOption("server_version_num", false, false));
 	bool old = (version < 150016) || (version >= 160000 && version < 160012) ||
 			   (version >= 170000 && version < 170008) || (version >= 180000 && version < 180002);
 	if (old)

@@ -37,7 +37,7 @@ namespace cdc::worker
 namespace
 {
 
-constexpr long kLongestNapMs = 10 * 1000;
+constexpr long kLongestNapMs = 10L * 1000;
 constexpr int64 kClockStepUs = 5 * USECS_PER_SEC; /* less than this is not worth a word */
 constexpr int kCaptureJobFailed = 22864;
 

@@ -296,11 +296,14 @@ slot_name_for(Oid database_oid)
 Oid
 database_of_slot(const char *slot_name)
 {
-	unsigned int oid;
-	char rest;
-	if (sscanf(slot_name, "cdc_%u%c", &oid, &rest) != 1)
+	constexpr std::string_view kPrefix = "cdc_";
+
+	if (strncmp(slot_name, kPrefix.data(), kPrefix.size()) != 0)
 		return InvalidOid;
-	return oid;
+	Oid oid = static_cast<Oid>(strtoul(slot_name + kPrefix.size(), nullptr, 10));
+	/* Only as it is written here: no leading zeros, nothing behind it, no number that is too large. */
+	NameData name = slot_name_for(oid);
+	return strcmp(NameStr(name), slot_name) == 0 ? oid : InvalidOid;
 }
 
 DatabaseEntry *
