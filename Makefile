@@ -16,6 +16,9 @@ TAP_TESTS = 1
 # Bitcode would only serve inlining into queries; nothing here is worth it (and clang would be needed).
 override with_llvm = no
 
+# CDC_COPT: flags for compiler and linker alike (a sanitizer's).
+SHLIB_LINK += $(CDC_COPT)
+
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -24,13 +27,13 @@ include $(PGXS)
 CXXFLAGS_CDC = -std=c++20 -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvisibility=hidden \
 	-Wall -Wextra -Wno-register -Wno-missing-field-initializers -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-cast-function-type -MMD -MP -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server) \
-	-DCDC_VERSION='"$(EXTVERSION)"' $(CDC_CXXFLAGS)
+	-DCDC_VERSION='"$(EXTVERSION)"' $(CDC_CXXFLAGS) $(CDC_COPT)
 override CXXFLAGS += $(CXXFLAGS_CDC)
 
 -include $(OBJS:.o=.d) $(FAULT_OBJS:.o=.d)
 
 # Objects made for another server or with other flags are never mixed in: the stamp changes with them.
-BUILD_STAMP := $(EXTVERSION) $(shell $(PG_CONFIG) --version --includedir-server 2>/dev/null | tr '\n' ' ') $(filter-out -Werror,$(CDC_CXXFLAGS))
+BUILD_STAMP := $(EXTVERSION) $(shell $(PG_CONFIG) --version --includedir-server 2>/dev/null | tr '\n' ' ') $(filter-out -Werror,$(CDC_CXXFLAGS)) $(CDC_COPT)
 $(OBJS) $(FAULT_OBJS): .build_stamp
 .build_stamp: Makefile FORCE
 	@echo "$(BUILD_STAMP)" | cmp -s - $@ || echo "$(BUILD_STAMP)" > $@
@@ -40,7 +43,7 @@ FORCE:
 # The library that the TAP tests run with: the same, with fault points (src/base/fault.hpp). Only sources that have some
 # are compiled a second time. Nothing installs it but tools/test, for as long as those tests run.
 cdc_fault.so: $(filter-out $(FAULT_OBJS:.fault.o=.o),$(OBJS)) $(FAULT_OBJS)
-	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
+	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_SL) -shared $(CDC_COPT) -o $@
 $(FAULT_OBJS): %.fault.o: %.cpp
 	$(COMPILE.cc) -DCDC_FAULT_POINTS -o $@ $<
 

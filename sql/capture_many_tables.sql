@@ -35,7 +35,7 @@ BEGIN
 		END;
 	END LOOP;
 END $$;
-CALL cdc.wait_for_capture();
+CALL cdc.wait_for_capture(timeout => '3min');
 SELECT change_count, count(*) FROM cdc.lsn_time_mapping WHERE change_count > 0 GROUP BY 1 ORDER BY 1;
 SELECT rows, string_agg(i::text, ',' ORDER BY i) LIKE '%7,%' AS seven, count(*) AS tables FROM (SELECT i, (SELECT string_agg(op || "row", ' ') FROM (SELECT op, replace("row", i::text, 'i') AS "row" FROM changes('src_t' || i)) c) AS rows FROM generate_series(101, 199, 2) i) r GROUP BY rows;
 SELECT * FROM changes('src_t77');
