@@ -6,6 +6,7 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 
 use CdcTest;
+use FaultMatrix;
 use PostgreSQL::Test::Utils;
 use ReplayOracle;
 use Test::More;
@@ -21,7 +22,7 @@ wait_captured($node, $db);
 
 my %points = map { $_ => 1 } fault_points($node);
 cmp_ok(scalar(keys %points), '>', 50, 'there are fault points');
-ok($points{'writer-commit'}, 'with the names that tests use');
+is(join(' ', sort keys %points), join(' ', sort(matrix_points())), 'and each has the work that reaches it in FaultMatrix.pm, which the next files do');
 
 # --- The setting ------------------------------------------------------------------------------------
 for my $wrong ('nowhere:kill', 'writer-commit', 'writer-commit:explode', 'writer-commit:kill:x', 'writer-commit:kill:1:2', ':', ',')
@@ -59,8 +60,9 @@ my $session = start_psql($node, $db, "BEGIN; CALL cdc.sp_cdc_disable_table('publ
 fault_wait($node, 'disable-table-end');
 my ($pid) = fault_reached($node, 'disable-table-end') =~ /(\d+)$/;
 is($node->safe_psql($db, "SELECT state FROM pg_stat_activity WHERE pid = $pid"), 'active', 'pause: it waits');
-fault_rearm($node, 'disable-table-end');
+fault_continue($node, 'disable-table-end');
 is(finish_psql($session), "over\n", 'and goes on');
+fault_rearm($node, 'disable-table-end');
 $session = start_psql($node, $db, "CALL cdc.sp_cdc_disable_table('public', 't', 'all')");
 fault_wait($node, 'disable-table-end');
 ($pid) = fault_reached($node, 'disable-table-end') =~ /(\d+)$/;

@@ -154,16 +154,20 @@ bool
 leave_mark(const char *path, const char *what)
 {
 	char line[64];
+	char draft[MAXPGPATH];
 
 	(void)mkdir(kMarkFolder, S_IRWXU);
-	int file = open(path, O_CREAT | O_EXCL | O_WRONLY, S_IRUSR | S_IWUSR);
+	snprintf(draft, sizeof(draft), "%s.%d", path, MyProcPid);
+	int file = open(draft, O_CREAT | O_TRUNC | O_WRONLY, S_IRUSR | S_IWUSR);
 	if (file < 0)
 		return false;
 	int length = snprintf(line, sizeof(line), "%s %d\n", what, MyProcPid);
-	if (write(file, line, length) != length)
-		(void)0; /* the name is what counts */
+	bool written = write(file, line, length) == length;
 	(void)close(file);
-	return true;
+	/* With all that is in it, or not at all; and only one process can. */
+	bool first = written && link(draft, path) == 0;
+	(void)unlink(draft);
+	return first;
 }
 
 const char *
@@ -191,7 +195,9 @@ action_name(FaultAction action)
 void
 pause_at(const char *path)
 {
-	while (access(path, F_OK) == 0)
+	struct stat mark;
+
+	while (stat(path, &mark) == 0 && mark.st_size > 0)
 	{
 		(void)WaitLatch(nullptr, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kPauseMs, PG_WAIT_EXTENSION);
 		CHECK_FOR_INTERRUPTS();

@@ -9,12 +9,12 @@
  *
  *	  Setting cdc.fault: a list such as `writer-commit:kill:3, decoder-send:error`. Each entry is a point, what
  *	  happens there, and at which passing of one process (the first). Actions: `kill` (SIGKILL to itself), `error` (an
- *	  ordinary ERROR), `oom` (the ERROR of a failed allocation), `panic`, and `pause` (waits until its mark is gone;
+ *	  ordinary ERROR), `oom` (the ERROR of a failed allocation), `panic`, and `pause` (waits until its mark is empty or gone;
  *	  can be cancelled). With `+` after the number it happens at each passing from that one on.
  *
  *	  What has happened leaves a mark, the file cdc_fault/<point> in the data directory, which survives crashes.
  *	  While the mark is there the point does nothing more (but for `+`): a server that comes back after a kill is not
- *	  killed again. Removing the mark ends a pause and arms the point again.
+ *	  killed again. Emptying the mark ends a pause, removing it also arms the point again.
  *
  *	  Setting cdc.fault_points, read only, is the list below. t/100_fault_points.pl and its neighbours try each of
  *	  them: a point that no test reaches fails there.

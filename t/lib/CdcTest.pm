@@ -14,7 +14,7 @@ use Time::HiRes ();
 
 our @EXPORT = qw(cdc_node cdc_create enable_table wait_captured stat_value worker_pid server_processes wait_for_worker
   wait_for_exit wait_until start_again wait_for_server start_load finish_load start_psql finish_psql log_size log_since random_seed
-  require_faults fault_points fault_set fault_reached fault_wait fault_rearm fault_clear);
+  require_faults fault_points fault_set fault_reached fault_wait fault_continue fault_rearm fault_clear);
 
 # cdc_node($name, %settings): a running cluster with test/cdc.conf, and settings on top of it. -install_path: of another
 # installation than the one that is tested.
@@ -184,24 +184,27 @@ sub fault_points
 	return split /,/, $node->safe_psql('postgres', "LOAD 'cdc'; SHOW cdc.fault_points");
 }
 
-# fault_set($node, $faults): from now on, marks of former ones removed. All sessions that begin later know; a worker knows
-# when it comes round to reading its configuration.
+# fault_set($node, $faults): from now on. All sessions that begin later know; a worker knows when it comes round to
+# reading its configuration.
 sub fault_set
 {
 	my ($node, $faults) = @_;
-	fault_rearm($node);
+	# Only the marks of those that are asked for now: a worker that has not heard of it must not repeat a former one.
+	fault_rearm($node, $faults =~ /([\w-]+):\w/g) if $faults ne '';
 	$node->safe_psql('postgres', "ALTER SYSTEM SET cdc.fault = '$faults'");
-	$node->safe_psql('postgres', 'SELECT pg_reload_conf()');
+	# It may happen at once, and take our connection along.
+	$node->psql('postgres', 'SELECT pg_reload_conf()');
 	$node->poll_query_until('postgres', "SELECT current_setting('cdc.fault') = '$faults'")
 	  or die "cdc.fault = '$faults' does not get through";
 	return;
 }
 
-# fault_clear($node): none any more.
+# fault_clear($node): none any more; who pauses goes on.
 sub fault_clear
 {
 	my ($node) = @_;
 	fault_set($node, '');
+	fault_continue($node);
 	return;
 }
 
@@ -211,7 +214,7 @@ sub fault_reached
 	my ($node, $point) = @_;
 	my $mark = $node->data_dir . "/cdc_fault/$point";
 	return '' unless -e $mark;
-	return slurp_file($mark) =~ s/\n//r;
+	return (slurp_file($mark) =~ s/\n//r) || 'continued';
 }
 
 # fault_wait($node, $point): until it has been reached.
@@ -222,7 +225,21 @@ sub fault_wait
 	return;
 }
 
-# fault_rearm($node, @points): removes their marks, or all: who pauses there goes on, and a fault can happen again.
+# fault_continue($node, @points): who pauses there, or anywhere, goes on.
+sub fault_continue
+{
+	my ($node, @points) = @_;
+	my $folder = $node->data_dir . '/cdc_fault';
+	for my $mark (@points ? map { "$folder/$_" } @points : glob("$folder/*"))
+	{
+		next unless -e $mark;
+		open my $file, '>', $mark or die "$mark: $!";
+		close $file;
+	}
+	return;
+}
+
+# fault_rearm($node, @points): removes their marks, or all: who pauses there goes on, and it can happen again.
 sub fault_rearm
 {
 	my ($node, @points) = @_;
