@@ -28,12 +28,16 @@ CXXFLAGS_CDC = -std=c++20 -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvi
 	-Wall -Wextra -Wno-register -Wno-missing-field-initializers -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-cast-function-type -MMD -MP -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server) \
 	-DCDC_VERSION='"$(EXTVERSION)"' $(CDC_CXXFLAGS) $(CDC_COPT)
+# The server's own flags are those of the compiler that built it.
+ifneq (,$(findstring clang,$(shell $(CXX) --version 2>/dev/null)))
+CXXFLAGS_CDC += -Wno-unknown-warning-option
+endif
 override CXXFLAGS += $(CXXFLAGS_CDC)
 
 -include $(OBJS:.o=.d) $(FAULT_OBJS:.o=.d)
 
 # Objects made for another server or with other flags are never mixed in: the stamp changes with them.
-BUILD_STAMP := $(EXTVERSION) $(shell $(PG_CONFIG) --version --includedir-server 2>/dev/null | tr '\n' ' ') $(filter-out -Werror,$(CDC_CXXFLAGS)) $(CDC_COPT)
+BUILD_STAMP := $(CXX) $(EXTVERSION) $(shell $(PG_CONFIG) --version --includedir-server 2>/dev/null | tr '\n' ' ') $(filter-out -Werror,$(CDC_CXXFLAGS)) $(CDC_COPT)
 $(OBJS) $(FAULT_OBJS): .build_stamp
 .build_stamp: Makefile FORCE
 	@echo "$(BUILD_STAMP)" | cmp -s - $@ || echo "$(BUILD_STAMP)" > $@

@@ -131,6 +131,16 @@ compat_lock_held_by_me(const LOCKTAG *tag, LOCKMODE lockmode)
 	ReplicationSlotCreate(name, true, RS_EPHEMERAL, false, true, false)
 #endif
 
+/*
+ * Waits for the slot and takes it. 18 refuses an invalidated one here, before that starting to decode
+ * does.
+ */
+#if PG_VERSION_NUM < 180000
+#define CDC_REPLICATION_SLOT_ACQUIRE(name) ReplicationSlotAcquire(name, false)
+#else
+#define CDC_REPLICATION_SLOT_ACQUIRE(name) ReplicationSlotAcquire(name, false, true)
+#endif
+
 /* Overwrites a row of a table without indexes. */
 #if PG_VERSION_NUM < 160000
 #define CDC_HEAP_UPDATE(relation, tid, tuple) simple_heap_update(relation, tid, tuple)

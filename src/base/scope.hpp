@@ -135,12 +135,13 @@ end_process_on_error(Body body, OnError on_error)
 		/* What is left of the failed work is not needed to write down why. */
 		MemoryContextSwitchTo(TopMemoryContext);
 		failure = CopyErrorData();
-		HOLD_INTERRUPTS();
+		/* HOLD_INTERRUPTS and its counterpart use ++ and --, which C++20 deprecates for a volatile. */
+		InterruptHoldoffCount = InterruptHoldoffCount + 1;
 		EmitErrorReport();
 		AbortOutOfAnyTransaction();
 		LWLockReleaseAll();
 		FlushErrorState();
-		RESUME_INTERRUPTS();
+		InterruptHoldoffCount = InterruptHoldoffCount - 1;
 		MemoryContextSwitchTo(TopMemoryContext);
 	}
 	PG_END_TRY();

@@ -291,7 +291,7 @@ run_decoder(dsm_segment *segment, Channel *channel, DatabaseEntry *entry, Memory
 	decoder->records = pg_atomic_read_u64(&monitor::monitor_entry(entry)->records_read);
 
 	CheckLogicalDecodingRequirements();
-	ReplicationSlotAcquire(NameStr(channel->slot_name), false);
+	CDC_REPLICATION_SLOT_ACQUIRE(NameStr(channel->slot_name));
 
 	/*
 	 * The writer has looked already, but nobody held the slot then. CreateDecodingContext would

@@ -285,7 +285,8 @@ leaf_store_statistics(Oid leaf, const LeafRange &range)
 Oid
 leaf_create(Oid root, int32 instance_id, const LeafRange &range)
 {
-	char *name = psprintf("_ct_%d_%016" INT64_MODIFIER "x", instance_id, range.lower);
+	char *name =
+		psprintf("_ct_%d_%016llx", instance_id, static_cast<unsigned long long>(range.lower));
 	char *tablespace = relation_tablespace_name(root);
 	CreateStmt *stmt =
 		create_statement(name, columns_like(root),

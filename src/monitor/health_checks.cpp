@@ -70,23 +70,20 @@ add_item(HealthReport *report, const char *check)
 	return item;
 }
 
-template <size_t Size>
-void say(char (&to)[Size], const char *format, ...) pg_attribute_printf(2, 3);
+[[gnu::format(printf, 2, 3)]] void say(std::span<char> to, const char *format, ...);
 
-template <size_t Size>
 void
-say(char (&to)[Size], const char *format, ...)
+say(std::span<char> to, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
-	vsnprintf(to, Size, format, arguments);
+	vsnprintf(to.data(), to.size(), format, arguments);
 	va_end(arguments);
 }
 
 /* 1.5 GB, 12 MB, 300 kB */
-template <size_t Size>
 void
-say_bytes(char (&to)[Size], double bytes)
+say_bytes(std::span<char> to, double bytes)
 {
 	if (bytes >= 1024 * kMegabyte)
 		say(to, "%.1f GB", bytes / (1024 * kMegabyte));
