@@ -1,10 +1,13 @@
 -- Every object of the extension: privileges, and whether it has a comment. What changes here changes for users.
 CREATE EXTENSION cdc;
 
+-- From 17 on row types of relations and array types are members, too: nothing to list.
 CREATE VIEW members AS
 SELECT d.classid, d.objid, i.type, i.identity
 FROM pg_depend AS d, pg_identify_object(d.classid, d.objid, 0) AS i
-WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+WHERE NOT EXISTS (SELECT FROM pg_depend AS of WHERE of.classid = d.classid AND of.objid = d.objid
+		AND of.classid = 'pg_type'::regclass AND of.deptype = 'i')
+	AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'cdc');
 
 -- Privileges of others than the owner.

@@ -81,7 +81,7 @@ ALTER TABLE tx ADD COLUMN b integer;
 INSERT INTO tx VALUES (4, 'after', 4, 4);
 COMMIT;
 -- statements of one string are told apart; so are those of functions, and of what they execute
-ALTER TABLE tx ADD COLUMN c integer \; /* a comment */ ALTER TABLE tx ADD COLUMN d integer;
+ALTER TABLE tx ADD COLUMN c integer \;  ALTER TABLE /* a comment */ tx ADD COLUMN d integer;
 DO $$ BEGIN
 	ALTER TABLE src.tx ADD COLUMN e integer;
 	EXECUTE '  ALTER TABLE src.tx ADD COLUMN f integer ;	ALTER TABLE src.tx ADD COLUMN g integer;';

@@ -5,7 +5,9 @@ ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO PUBLIC;
 CREATE EXTENSION cdc;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM PUBLIC;
-SELECT relname, relacl FROM pg_class WHERE relnamespace = 'cdc'::regnamespace AND relkind IN ('r', 'S') AND relacl IS NOT NULL ORDER BY 1;
+SELECT relname, a.grantee::regrole, a.privilege_type, a.is_grantable
+FROM pg_class, aclexplode(relacl) AS a
+WHERE relnamespace = 'cdc'::regnamespace AND relkind IN ('r', 'S') AND a.grantee <> relowner ORDER BY 1, 2;
 CALL cdc.sp_cdc_enable_db();
 
 CREATE ROLE regress_cdc_owner;

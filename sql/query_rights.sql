@@ -85,9 +85,14 @@ SELECT * FROM doors('regress_cdc_dbowner');
 ALTER ROLE regress_cdc_reader BYPASSRLS;
 SELECT * FROM doors('regress_cdc_reader') WHERE instance = 'public_guarded';
 -- A membership that is not inherited does not count until it is taken on.
+-- Until 15 the role decides, from 16 on each grant, whose default the role is.
+REVOKE regress_cdc_gate FROM regress_cdc_reader;
 ALTER ROLE regress_cdc_reader NOINHERIT;
+GRANT regress_cdc_gate TO regress_cdc_reader;
 SELECT * FROM doors('regress_cdc_reader') WHERE instance = 'public_gated';
+REVOKE regress_cdc_gate FROM regress_cdc_reader;
 ALTER ROLE regress_cdc_reader INHERIT NOBYPASSRLS;
+GRANT regress_cdc_gate TO regress_cdc_reader;
 
 -- The messages.
 SET ROLE regress_cdc_selecter;

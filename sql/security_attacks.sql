@@ -252,7 +252,9 @@ GRANT regress_cdc_gate TO regress_cdc_attacker;
 SELECT reads('regress_cdc_attacker') AS another_role_of_that_name;
 DROP ROLE regress_cdc_gate;
 ALTER ROLE regress_cdc_gate_renamed RENAME TO regress_cdc_gate;
+\set VERBOSITY terse
 DROP ROLE regress_cdc_gate;
+\set VERBOSITY default
 -- who may make roles gets into the gating role, and reads nothing for it
 GRANT regress_cdc_gate TO regress_cdc_maker;
 SELECT reads('regress_cdc_maker') AS maker;

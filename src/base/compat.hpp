@@ -94,6 +94,13 @@ compat_publication_valid(const PublicationDesc *desc)
 	return valid;
 }
 
+/* 17: row types and array types are members of an extension with what they belong to. */
+#if PG_VERSION_NUM >= 170000
+constexpr bool kMembersTakeTheirTypesAlong = true;
+#else
+constexpr bool kMembersTakeTheirTypesAlong = false;
+#endif
+
 /* 18: virtual generated columns have no value in the tuple. */
 inline bool
 compat_is_virtual_column(const FormData_pg_attribute *attribute)

@@ -302,7 +302,7 @@ leaf_create(Oid root, int32 instance_id, const LeafRange &range)
 		NewRelationCreateToastTable(leaf, Datum(0));
 		relation_clear_privileges(leaf);
 		relation_hide_from_publications(leaf);
-		extension_add_relation(leaf);
+		extension_add_member(RelationRelationId, leaf);
 		CommandCounterIncrement();
 		CDC_FAULT("leaf-create");
 		leaf_attach(root, name, range);
@@ -365,7 +365,7 @@ change_table_create(const char *capture_instance, int32 instance_id,
 		compat_define_index(root, index);
 		CommandCounterIncrement();
 		relation_clear_privileges(root);
-		extension_add_relation(root);
+		extension_add_member(RelationRelationId, root);
 	});
 	CommandCounterIncrement();
 	return root;
@@ -553,15 +553,26 @@ relation_clear_privileges(Oid relation)
 }
 
 void
-extension_add_relation(Oid relation)
+extension_add_member(Oid class_id, Oid object_id)
 {
 	ObjectAddress member;
 	ObjectAddress extension;
+	Oid type = InvalidOid;
 
-	ObjectAddressSet(member, RelationRelationId, relation);
+	ObjectAddressSet(member, class_id, object_id);
 	ObjectAddressSet(extension, ExtensionRelationId, cdc_extension_oid());
 	recordDependencyOn(&member, &extension, DEPENDENCY_EXTENSION);
-	recordExtObjInitPriv(relation, RelationRelationId);
+	recordExtObjInitPriv(object_id, class_id);
+
+	/* ALTER EXTENSION DROP refuses a member whose types are none where it takes them along. */
+	if (!kMembersTakeTheirTypesAlong)
+		return;
+	if (class_id == TypeRelationId)
+		type = get_array_type(object_id);
+	else if (class_id == RelationRelationId)
+		type = get_rel_type_id(object_id);
+	if (OidIsValid(type))
+		extension_add_member(TypeRelationId, type);
 }
 
 } // namespace cdc::catalog

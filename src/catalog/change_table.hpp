@@ -74,7 +74,10 @@ void change_table_drop(Oid root);
 /* Takes away every privilege that default privileges gave a new relation. */
 void relation_clear_privileges(Oid relation);
 
-/* Makes a relation a member of the extension, as ALTER EXTENSION ADD does: call after all grants. */
-void extension_add_relation(Oid relation);
+/*
+ * Makes an object a member of the extension, as ALTER EXTENSION ADD does: pg_dump leaves members out,
+ * privileges included. Call after all grants.
+ */
+void extension_add_member(Oid class_id, Oid object_id);
 
 } // namespace cdc::catalog

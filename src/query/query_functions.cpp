@@ -183,19 +183,6 @@ append_comments(StringInfo sql, const catalog::CaptureInstance *instance, const 
 	}
 }
 
-/* As ALTER EXTENSION ADD does, after all grants: pg_dump leaves members out, privileges included. */
-void
-add_member(Oid class_id, Oid object_id)
-{
-	ObjectAddress member;
-	ObjectAddress extension;
-
-	ObjectAddressSet(member, class_id, object_id);
-	ObjectAddressSet(extension, ExtensionRelationId, catalog::cdc_extension_oid());
-	recordDependencyOn(&member, &extension, DEPENDENCY_EXTENSION);
-	recordExtObjInitPriv(object_id, class_id);
-}
-
 /* A row type goes with the change table; nothing else ties it to it. */
 void
 add_row_type(const char *name, Oid change_table)
@@ -206,7 +193,7 @@ add_row_type(const char *name, Oid change_table)
 	ObjectAddressSet(type, TypeRelationId, type_oid(name));
 	ObjectAddressSet(table, RelationRelationId, change_table);
 	recordDependencyOn(&type, &table, DEPENDENCY_AUTO);
-	add_member(TypeRelationId, type.objectId);
+	catalog::extension_add_member(TypeRelationId, type.objectId);
 }
 
 void
@@ -228,13 +215,13 @@ create_objects(const catalog::CaptureInstance *instance)
 	append_comments(&sql, instance, names);
 	run_script(sql.data);
 
-	catalog::extension_add_relation(catalog::cdc_relation_oid(names.view, false));
+	catalog::extension_add_member(RelationRelationId, catalog::cdc_relation_oid(names.view, false));
 	add_row_type(names.all_type, instance->change_table);
-	add_member(ProcedureRelationId, function_oid(names.all_function));
+	catalog::extension_add_member(ProcedureRelationId, function_oid(names.all_function));
 	if (instance->supports_net_changes)
 	{
 		add_row_type(names.net_type, instance->change_table);
-		add_member(ProcedureRelationId, function_oid(names.net_function));
+		catalog::extension_add_member(ProcedureRelationId, function_oid(names.net_function));
 	}
 	CommandCounterIncrement();
 }
