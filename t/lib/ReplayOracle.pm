@@ -67,7 +67,7 @@ SELECT coalesce(json_agg(json_build_object(
 	) ORDER BY t.capture_instance), '[]')
 FROM cdc.change_tables t JOIN pg_class c ON c.oid = t.source_object_id JOIN pg_namespace n ON n.oid = c.relnamespace
 SQL
-	return @{ JSON::PP->new->decode($json) };
+	return @{ JSON::PP->new->utf8->decode($json) };
 }
 
 # The select list that makes one comparable text of a row.
@@ -249,6 +249,8 @@ SQL
 	$sql =~ s/:first/$first/;
 	$sql =~ s/:whole/$whole ? 'true' : 'false'/e;
 
+	# Names are characters, what goes to psql is bytes.
+	utf8::encode($sql);
 	my ($stdout, $stderr);
 	my $status = $node->psql($dbname, $sql,
 		stdout => \$stdout, stderr => \$stderr, on_error_stop => 1,

@@ -144,7 +144,7 @@ sub _log_problems
 	{
 		push @problems, "log: $_" if /TRAP:|PANIC|AddressSanitizer|runtime error:|terminated by signal (?!9)|could not follow this command/
 		  || /\bcdc [a-z ]*: .*(?:ERROR|FATAL):  /
-		  && !/terminating|canceling|the decoder has ended|is in use|is being recovered|already active|shutting down|starting up|the database system|could not send|in recovery mode|does not accept/;
+		  && !/terminating|canceling|decoder has ended|is in use|is being recovered|already active|shutting down|starting up|the database system|could not send|in recovery mode|does not accept/;
 	}
 	return @problems > 8 ? (@problems[ 0 .. 7 ], scalar(@problems) . ' such lines') : @problems;
 }
@@ -332,7 +332,8 @@ sub fuzz_rounds
 		log_min_messages => 'info',
 		log_line_prefix => '%m [%p] %b %d: ',
 		deadlock_timeout => '100ms',
-		log_min_duration_statement => '2s',
+		log_error_verbosity => 'verbose',
+		backtrace_functions => 'has_subclass',
 		max_prepared_transactions => 50,
 		max_connections => 60);
 	$node->safe_psql('postgres', 'CREATE ROLE fuzz_reader');

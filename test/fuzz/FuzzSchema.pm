@@ -109,7 +109,7 @@ sub fuzz_schema
 		my @make = ($t);
 		my $define = join ', ', map { fuzz_ident($_->[0]) . " $_->[1]" } @all;
 		my $key = join ', ', map { fuzz_ident($_->[0]) } @keys;
-		my $constraint = @keys ? (rand() < 0.85 ? ", PRIMARY KEY ($key)" : ", UNIQUE ($key)" . (rand() < 0.7 ? join('', map { ', CHECK (true)' } 1) : '')) : '';
+		my $constraint = @keys ? (rand() < 0.85 ? ", PRIMARY KEY ($key)" : ", UNIQUE ($key)") : '';
 		my $is_partitioned = $kind =~ /^(range|two_level|list|hash)$/;
 		my $by = $kind eq 'hash' ? 'HASH (id)' : $kind eq 'list' ? 'LIST (k2)' : 'RANGE (id)';
 		push @make, "CREATE TABLE $t ($define$constraint)" . ($is_partitioned ? " PARTITION BY $by" : rand() < 0.2 ? ' WITH (fillfactor = ' . fuzz_lot(10, 50, 90) . ')' : '');
