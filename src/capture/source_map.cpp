@@ -8,6 +8,7 @@
 #include "capture/source_map.hpp"
 #include "capture/source_watch.hpp"
 #include "capture/update_mask.hpp"
+#include "catalog/source_table.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -398,7 +399,7 @@ source_map_captured()
 	List *result = NIL;
 	ListCell *cell;
 	foreach (cell, relations)
-		result = list_concat(result, find_all_inheritors(lfirst_oid(cell), NoLock, nullptr));
+		result = list_concat(result, catalog::inheritance_tree(lfirst_oid(cell)));
 	return result;
 }
 

@@ -5,6 +5,7 @@
 #include "cdc.hpp"
 
 #include "capture/source_watch.hpp"
+#include "catalog/source_table.hpp"
 
 extern "C" {
 #include "access/transam.h"
@@ -64,7 +65,7 @@ is_tree_logged(Trees *trees, Oid root)
 		return true;
 	if (list_member_oid(trees->unlogged, root))
 		return false;
-	foreach (cell, find_all_inheritors(root, NoLock, nullptr))
+	foreach (cell, catalog::inheritance_tree(root))
 		if (storage_of(lfirst_oid(cell)).persistence == RELPERSISTENCE_UNLOGGED)
 		{
 			trees->unlogged = lappend_oid(trees->unlogged, root);
@@ -80,7 +81,7 @@ some_leaf(Oid root)
 {
 	ListCell *cell;
 
-	foreach (cell, find_all_inheritors(root, NoLock, nullptr))
+	foreach (cell, catalog::inheritance_tree(root))
 		if (storage_of(lfirst_oid(cell)).kind == RELKIND_RELATION)
 			return lfirst_oid(cell);
 	return InvalidOid;

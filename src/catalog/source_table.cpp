@@ -581,6 +581,25 @@ source_columns_choose(const SourceTable &table, const char *list, const RowIdent
 	return {columns, count};
 }
 
+/* Appends the children of `parent` to `tree`. find_inheritance_children raises when the parent is gone. */
+static List *
+append_children(List *tree, Oid parent)
+{
+	Relation inherits = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyData key;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhparent, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(parent));
+	SysScanDesc scan = systable_beginscan(inherits, InheritsParentIndexId, true, nullptr, 1, &key);
+	while (HeapTuple tuple = systable_getnext(scan))
+		tree =
+			list_append_unique_oid(tree,
+								   reinterpret_cast<Form_pg_inherits>(GETSTRUCT(tuple))->inhrelid);
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+	return tree;
+}
+
 List *
 inheritance_tree(Oid root)
 {
@@ -593,7 +612,7 @@ inheritance_tree(Oid root)
 		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
 			continue;
 		found = lappend_oid(found, relation);
-		tree = list_concat_unique_oid(tree, find_inheritance_children(relation, NoLock));
+		tree = append_children(tree, relation);
 	}
 	list_free(tree);
 	return found;
