@@ -257,9 +257,21 @@ decode_loop(Decoder *decoder)
 	}
 }
 
+/*
+ * While a start of decoding is looked for, older transactions are waited for outside any transaction of our own: nothing
+ * else would give back their lock if it is granted in the moment in which we have to go. Called when the transaction, if
+ * there is one, has been aborted.
+ */
+void
+release_locks(int, Datum)
+{
+	LockReleaseAll(DEFAULT_LOCKMETHOD, true);
+}
+
 void
 start_process(Oid database_oid, MemoryContext *memory)
 {
+	before_shmem_exit(release_locks, 0);
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
