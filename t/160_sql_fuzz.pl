@@ -169,5 +169,34 @@ for my $database (@databases)
 }
 
 oracle_ok($node, 'fuzz_keep', 'the kept table', instances => [ grep { $_->{name} eq 'kept_rows' } oracle_instances($node, 'fuzz_keep') ], baseline => { kept_rows => 'kept.baseline' }, whole => 0);
+# The judges see what they are there to see.
+{
+	my $db     = 'fuzz_wild';
+	my $secret = fuzz_secret();
+	$node->safe_psql($db, qq(
+		CREATE PROCEDURE cdc.bad_commit() LANGUAGE plpgsql AS \$\$ BEGIN CREATE TABLE hostile.left_behind (id integer); COMMIT; RAISE 'x'; END \$\$;
+		CREATE FUNCTION cdc.bad_internal() RETURNS void LANGUAGE plpgsql AS \$\$ BEGIN RAISE 'x' USING ERRCODE = 'XX000'; END \$\$;
+		CREATE FUNCTION cdc.bad_definer() RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS \$\$ BEGIN RETURN default_it(); END \$\$;
+		CREATE FUNCTION cdc.bad_leak() RETURNS text LANGUAGE sql SECURITY DEFINER AS \$\$ SELECT v FROM kept.rows WHERE v = '$secret' LIMIT 1 \$\$;
+		GRANT UPDATE ON cdc.cdc_jobs TO fuzz_owner;
+		GRANT CREATE ON SCHEMA hostile TO PUBLIC;));
+	my @bad = (
+		[ 'owner', 'CALL cdc.bad_commit()', [], qr/changed after error P0001:.*left_behind/ ],
+		[ 'nobody', 'SELECT cdc.bad_internal()', [], qr/internal error x/ ],
+		[ 'nobody', 'SELECT cdc.bad_definer()', ['search_path = hostile, pg_catalog'], qr/hostile code ran as a superuser/ ],
+		[ 'nobody', 'SELECT cdc.bad_leak()', [], qr/a nobody reads what he may not/ ],
+		[ 'nobody', 'SELECT 1', [], qr/fuzz_owner may write cdc_jobs/ ]);
+	for my $bad (@bad)
+	{
+		my ($role, $call, $settings, $problem) = @$bad;
+		my $former = log_size($node);
+		my @steps = ({ number => $step++, role => $role, settings => $settings, name => 'bad', statements => [$call], unchanged => 'on error' });
+		my $run = fuzz_run($node, $db, fuzz_script(\@steps, 1), script_file());
+		eval { $run->{run}->finish };
+		my @problems = (fuzz_judge($node, $db, \@steps, ${ $run->{output} }), fuzz_log_problems(log_since($node, $former), \@steps), fuzz_rights($node, $db));
+		like(join("\n", @problems), $problem, "$call is noticed");
+	}
+}
+
 $node->stop;
 done_testing();

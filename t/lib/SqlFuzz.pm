@@ -99,7 +99,7 @@ CREATE TABLE fuzz_judge.steps (step int, call text, failed boolean, sqlstate tex
 CREATE TABLE fuzz_judge.problems (step int, problem text);
 CREATE TABLE fuzz_judge.state (line text);
 CREATE TABLE fuzz_judge.marker (who name, session name, backend text, query text, stack text);
-CREATE FUNCTION fuzz_judge.mark() RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION fuzz_judge.mark() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
 	stack text;
 BEGIN
