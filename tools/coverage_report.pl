@@ -83,7 +83,7 @@ sub places
 		return @before ? $before[-1][1] : '-';
 	};
 
-	while ($text =~ /\b(?:(ereport|elog)|((?:error|refuse)_\w+|ReThrowError))\s*(?=\()/g)
+	while ($text =~ /\b(?:(ereport|elog)|((?:error|refuse)_(?!log_)\w+|ReThrowError))\s*(?=\()/g)
 	{
 		my ($from, $bracket, $macro, $call) = ($-[0], $+[0], $1, $2);
 		my $end = closing($text, $bracket);
