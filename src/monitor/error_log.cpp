@@ -42,7 +42,7 @@ int
 number_of(const ErrorData &error, int number)
 {
 	if (error.detail != nullptr && strncmp(error.detail, kNumberPrefix, strlen(kNumberPrefix)) == 0)
-		return atoi(error.detail + strlen(kNumberPrefix));
+		return static_cast<int>(strtol(error.detail + strlen(kNumberPrefix), nullptr, 10));
 	return number;
 }
 

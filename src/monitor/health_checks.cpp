@@ -388,7 +388,7 @@ check_wal(HealthReport *report, const Facts &facts)
 		say(item->detail, "could not look at the file system of pg_wal: %s", strerror(errno));
 		return;
 	}
-	double free = static_cast<double>(disk.f_bavail) * disk.f_frsize;
+	double free = static_cast<double>(disk.f_bavail) * static_cast<double>(disk.f_frsize);
 	double percent = kept + free > 0 ? 100 * kept / (kept + free) : 0;
 	item->status = grade_percent(percent);
 	say_bytes(item->value, free);
