@@ -148,6 +148,17 @@ compat_lock_held_by_me(const LOCKTAG *tag, LOCKMODE lockmode)
 #define CDC_REPLICATION_SLOT_ACQUIRE(name) ReplicationSlotAcquire(name, false, true)
 #endif
 
+/*
+ * 17: the standbys in synchronized_standby_slots must have received WAL up to there before a failover slot is
+ * confirmed. True when they have, or none is named. Else what is in the way is logged at that level.
+ */
+#if PG_VERSION_NUM < 170000
+#define CDC_STANDBYS_HAVE(lsn, elevel) (true)
+#else
+#define CDC_STANDBYS_HAVE(lsn, elevel)                                                             \
+	(!MyReplicationSlot->data.failover || StandbySlotsHaveCaughtup(lsn, elevel))
+#endif
+
 /* Overwrites a row of a table without indexes. */
 #if PG_VERSION_NUM < 160000
 #define CDC_HEAP_UPDATE(relation, tid, tuple) simple_heap_update(relation, tid, tuple)

@@ -10,7 +10,7 @@
  *
  *	  Confirming. The slot is confirmed only to a progress whose own commit record is on disk. A crash
  *	  loses a confirmation, never a change: decoding starts earlier then, and transactions that
- *	  end at or before the writer's progress are skipped.
+ *	  end at or before the writer's progress are skipped. And, from 17 on, once the standbys that may be promoted have it.
  */
 #include "cdc.hpp"
 
@@ -57,6 +57,7 @@ constexpr long kSleepMs = 1000;
 /* Foreign WAL between two Position items while there is more to read. */
 constexpr uint64 kPositionStep = uint64{16} * 1024 * 1024;
 constexpr int kRecordsBetweenChecks = 256;
+constexpr int64 kTellOfStandbysUs = 60 * USECS_PER_SEC;
 
 bool active = false;
 
@@ -68,11 +69,12 @@ struct Decoder
 	QueueSender *sender;
 	MemoryContext memory;
 	ResourceOwner owner;
-	XLogRecPtr sent_position;	 /* end of the last Position item */
-	XLogRecPtr tried_up_to;		 /* readable WAL at the last attempt that found no whole record */
-	XLogRecPtr confirm_lsn;		 /* to confirm next ... */
-	XLogRecPtr confirm_when_lsn; /* ... once this is on disk; invalid: nothing pending */
-	TimestampTz window_start;	 /* pace: measured since */
+	XLogRecPtr sent_position;	  /* end of the last Position item */
+	XLogRecPtr tried_up_to;		  /* readable WAL at the last attempt that found no whole record */
+	XLogRecPtr confirm_lsn;		  /* to confirm next ... */
+	XLogRecPtr confirm_when_lsn;  /* ... once this is on disk; invalid: nothing pending */
+	TimestampTz told_of_standbys; /* when the log was told last what is wrong with them */
+	TimestampTz window_start;	  /* pace: measured since */
 	uint64 window_transactions;
 	bool busy;
 	uint64 records; /* read since the server started, by us and those before us */
@@ -124,6 +126,24 @@ send_position(Decoder *decoder)
 	queue_flush(decoder->sender);
 }
 
+/*
+ * A standby with the slot but without the batch whose progress the slot is confirmed to would find a gap when it is
+ * promoted. So whoever is named in synchronized_standby_slots must have the batch first.
+ */
+bool
+standbys_have(Decoder *decoder, XLogRecPtr lsn)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool tell =
+		now >= decoder->told_of_standbys + kTellOfStandbysUs || now < decoder->told_of_standbys;
+
+	if (CDC_STANDBYS_HAVE(lsn, tell ? LOG : DEBUG1))
+		return true;
+	if (tell)
+		decoder->told_of_standbys = now;
+	return false;
+}
+
 /* Confirms what has become durable, and picks up the next progress to wait for. */
 void
 confirm(Decoder *decoder)
@@ -142,7 +162,8 @@ confirm(Decoder *decoder)
 			decoder->confirm_lsn = progress;
 			decoder->confirm_when_lsn = own_commit;
 		}
-		if (wal_readable_up_to() < decoder->confirm_when_lsn)
+		if (wal_readable_up_to() < decoder->confirm_when_lsn ||
+			!standbys_have(decoder, decoder->confirm_when_lsn))
 			return;
 		CDC_FAULT("decoder-confirm");
 		LogicalConfirmReceivedLocation(decoder->confirm_lsn);
