@@ -85,7 +85,7 @@ sub _judge_shadow
 	my @old = $i->{image} eq 'key' ? grep { $_->{key} } @columns : @columns;
 	my $array = sub { 'ARRAY[' . join(', ', @_) . ']::text[]' };
 	# The type that readers see decides about the text form.
-	my %text = map { $_->[0] => $_->[1] } _rows($node, $db, "SELECT quote_ident(attname), fuzz.as_text(quote_ident(attname), atttypid) FROM pg_attribute
+	my %text = map { $_->[0] => $_->[1] } _rows($node, $db, "SELECT quote_ident(attname), fuzz.as_text(quote_ident(attname)) FROM pg_attribute
 		WHERE attrelid = 'cdc._all_changes_$i->{id}'::regclass AND attnum > 0 AND NOT attisdropped");
 	my $seen = sub { $array->(map { $text{ $_->{name} } } @_) };
 	my $wrote = sub { my $image = shift; $array->(map { "$image->>'$_->{attnum}'" } @_) };

@@ -20,7 +20,7 @@ use ReplayOracle;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(fuzz_rounds);
+our @EXPORT = qw(fuzz_database fuzz_rounds);
 
 my @settings = (
 	'cdc.partition_wal_size' => [ '1MB', '1MB', '4MB', '16GB' ],
@@ -103,6 +103,8 @@ sub _do_fault
 		my $title = $whom eq 'client' ? qr/^postgres: .*fuzz_\d+ \[local\]/ : qr/\Q$whom\E/;
 		my $pid = fuzz_lot(server_processes($node, $title));
 		kill { kill => 'KILL', terminate => 'TERM', cancel => 'INT' }->{$what}, $pid if $pid;
+		# From the moment that the postmaster knows, nobody gets a connection until the server is back.
+		wait_until(sub { !kill 0, $pid }, "process $pid is gone") if $pid && $what eq 'kill';
 	}
 	elsif ($what eq 'reload') { $node->psql('postgres', _configure($node)) }
 	elsif ($what eq 'checkpoint') { $node->psql('postgres', 'CHECKPOINT') }
@@ -149,14 +151,28 @@ sub _log_problems
 	return @problems > 8 ? (@problems[ 0 .. 7 ], scalar(@problems) . ' such lines') : @problems;
 }
 
+# fuzz_database($node, $db): an enabled database with what a round needs.
+sub fuzz_database
+{
+	my ($node, $db) = @_;
+	$node->safe_psql('postgres', "CREATE DATABASE $db TEMPLATE template0 ENCODING 'UTF8'");
+	$node->safe_psql($db, 'CREATE EXTENSION cdc');
+	$node->psql($db, 'CREATE EXTENSION amcheck');
+	$node->safe_psql($db, 'CALL cdc.sp_cdc_enable_db()');
+	$node->safe_psql($db, '\\i ' . (__FILE__ =~ s/FuzzRound\.pm$//r) . 'fuzz.sql');
+	$node->safe_psql($db, join ";\n", fuzz_own_types());
+	return;
+}
+
 # One round. Returns its problems.
 sub _round
 {
-	my ($node, $seed, $number, $types, $base) = @_;
+	my ($node, $seed, $number, $types, $base, $kind) = @_;
 	srand(($seed * 1_000_003 + $number * 7919) % 4_294_967_291);
 	fuzz_number(2) for 1 .. 10;
 	my $db = "fuzz_$number";
 	my $wild = rand() < 0.6;
+	$wild = $kind eq 'wild' if $kind;
 	my %round = (
 		wild => $wild,
 		ddl => $wild ? fuzz_lot(0.1, 0.25, 0.35) : fuzz_lot(0, 0.05, 0.15),
@@ -189,12 +205,7 @@ sub _round
 	note sprintf 'round %d: %s, %d tables, %d sessions, %d phases, %s, faults: %s', $number, $wild ? 'wild' : 'calm', scalar @tables, $sessions,
 	  scalar @phases, $round{shadow} ? 'shadow' : 'no triggers', join ' ', map { map { "$_->[1] $_->[2]" } @{ $_->{faults} } } @phases;
 	$node->safe_psql('postgres', $configuration);
-	$node->safe_psql('postgres', "CREATE DATABASE $db TEMPLATE template0 ENCODING 'UTF8'");
-	$node->safe_psql($db, 'CREATE EXTENSION cdc');
-	$node->psql($db, 'CREATE EXTENSION amcheck');
-	$node->safe_psql($db, 'CALL cdc.sp_cdc_enable_db()');
-	$node->safe_psql($db, '\\i ' . (__FILE__ =~ s/FuzzRound\.pm$//r) . 'fuzz.sql');
-	$node->safe_psql($db, join ";\n", fuzz_own_types());
+	fuzz_database($node, $db);
 	my $pool = '';
 	for my $type (sort keys %$values)
 	{
@@ -322,7 +333,7 @@ sub _end
 	return @problems;
 }
 
-# fuzz_rounds(%options): seed, minutes, rounds, first. Rounds until the time is over, or as many as asked; true when
+# fuzz_rounds(%options): seed, minutes, rounds, first, kind (wild or calm, for all rounds). Rounds until the time is over, or as many as asked; true when
 # none had a problem. Stops at the first that has, and leaves the server's folder behind.
 sub fuzz_rounds
 {
@@ -349,7 +360,7 @@ sub fuzz_rounds
 	note "seed $options{seed}";
 	while (1)
 	{
-		my @problems = eval { _round($node, $options{seed}, $number, \@types, \@base) };
+		my @problems = eval { _round($node, $options{seed}, $number, \@types, \@base, $options{kind}) };
 		push @problems, "the round failed: $@" if $@;
 		unless (ok(!@problems, sprintf 'round %d of seed %d (%.0f s)', $number, $options{seed}, time() - $start))
 		{

@@ -20,14 +20,8 @@ CREATE UNLOGGED TABLE fuzz.pool (typ oid, n int, value text, PRIMARY KEY (typ, n
 CREATE FUNCTION fuzz.short(value text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
 	SELECT CASE WHEN length(value) > 100 THEN left(value, 20) || '...' || md5(value) || ' ' || length(value) ELSE value END $$;
 
--- Text of a value that does not depend on names or settings.
-CREATE FUNCTION fuzz.as_text(expression text, typ oid) RETURNS text LANGUAGE sql STABLE AS $$
-	WITH RECURSIVE base AS (
-		SELECT oid, typbasetype, typelem, typname FROM pg_type WHERE oid = typ
-		UNION ALL SELECT t.oid, t.typbasetype, t.typelem, t.typname FROM base b JOIN pg_type t ON t.oid = b.typbasetype)
-	SELECT format('fuzz.short(%s%s::text)', expression,
-		CASE WHEN typname ~ '^reg[a-z]+$' THEN '::oid' WHEN typname ~ '^_reg[a-z]+$' THEN '::oid[]' ELSE '' END)
-	FROM base WHERE typbasetype = 0 $$;
+CREATE FUNCTION fuzz.as_text(expression text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+	SELECT format('fuzz.short(%s::text)', expression) $$;
 
 CREATE FUNCTION fuzz.note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET TimeZone = 'UTC' SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' SET bytea_output = 'hex' SET extra_float_digits = 1 SET search_path = pg_catalog AS $$
@@ -38,7 +32,7 @@ DECLARE
 	after jsonb;
 BEGIN
 	FOR relation IN SELECT relid FROM pg_partition_ancestors(TG_RELID) UNION SELECT TG_RELID LOOP
-		SELECT format('SELECT jsonb_object(%L, ARRAY[%s])', array_agg(r.attnum::text), string_agg(fuzz.as_text(format('($1).%I', l.attname), l.atttypid), ', ')) INTO list
+		SELECT format('SELECT jsonb_object(%L, ARRAY[%s])', array_agg(r.attnum::text), string_agg(fuzz.as_text(format('($1).%I', l.attname)), ', ')) INTO list
 		FROM pg_attribute l JOIN pg_attribute r ON r.attrelid = relation AND r.attname = l.attname AND NOT r.attisdropped
 		WHERE l.attrelid = TG_RELID AND l.attnum > 0 AND NOT l.attisdropped;
 		IF TG_OP <> 'INSERT' THEN
