@@ -1409,7 +1409,7 @@ COMMENT ON FUNCTION cdc._instance_counters() IS 'row changes captured since the 
 -- What the capture worker would refuse to write to, as table_append_open sees it: leaves in use or to be used.
 CREATE VIEW cdc._change_table_problems AS
 WITH leaf AS (
-	SELECT t.object_id, l.oid, l.relname, l.relam, l.relrowsecurity, l.relforcerowsecurity,
+	SELECT t.object_id, l.oid, l.relname, l.relam, l.relpersistence, l.relrowsecurity, l.relforcerowsecurity,
 		pg_catalog.right(l.relname::pg_catalog.text, 16) AS low
 	FROM cdc.change_tables AS t
 	JOIN pg_catalog.pg_inherits AS i ON i.inhparent OPERATOR(pg_catalog.=) t.object_id
@@ -1421,19 +1421,24 @@ WITH leaf AS (
 	FROM cdc._progress AS p
 ), found AS (
 	SELECT l.object_id, l.relname AS leaf, CASE
-		WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger AS g WHERE g.tgrelid OPERATOR(pg_catalog.=) l.oid) THEN 'a trigger'
-		WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class OPERATOR(pg_catalog.=) l.oid) THEN 'a rule'
-		WHEN l.relrowsecurity OR l.relforcerowsecurity THEN 'row-level security'
+		WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger AS g WHERE g.tgrelid OPERATOR(pg_catalog.=) l.oid) THEN 'got a trigger'
+		WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class OPERATOR(pg_catalog.=) l.oid) THEN 'got a rule'
+		WHEN l.relrowsecurity OR l.relforcerowsecurity THEN 'got row-level security'
 		WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint AS c
 				WHERE c.conrelid OPERATOR(pg_catalog.=) l.oid AND c.contype OPERATOR(pg_catalog.=) 'c'::pg_catalog."char")
 			OR EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
 				WHERE a.attrelid OPERATOR(pg_catalog.=) l.oid AND a.attgenerated OPERATOR(pg_catalog.<>) ''::pg_catalog."char")
-			THEN 'a constraint or a generated column'
-		WHEN (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index AS x
-				WHERE x.indrelid OPERATOR(pg_catalog.=) l.oid) OPERATOR(pg_catalog.<>) 1 THEN 'an index, or lost one'
-		WHEN l.relam OPERATOR(pg_catalog.<>) 2::pg_catalog.oid THEN 'another table access method'
+			THEN 'got a constraint or a generated column'
+		WHEN EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
+				WHERE a.attrelid OPERATOR(pg_catalog.=) l.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND a.attnotnull)
+			THEN 'got a NOT NULL constraint'
+		WHEN x.n OPERATOR(pg_catalog.>) 1 THEN 'got an index'
+		WHEN x.n OPERATOR(pg_catalog.<) 1 THEN 'lost its index'
+		WHEN l.relam OPERATOR(pg_catalog.<>) 2::pg_catalog.oid THEN 'got another table access method'
+		WHEN l.relpersistence OPERATOR(pg_catalog.<>) 'p'::pg_catalog."char" THEN 'become unlogged'
 		END AS problem
-	FROM leaf AS l, captured AS k
+	FROM leaf AS l, captured AS k, LATERAL (SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_index AS i
+		WHERE i.indrelid OPERATOR(pg_catalog.=) l.oid) AS x
 	WHERE NOT EXISTS (SELECT FROM leaf AS m
 		WHERE m.object_id OPERATOR(pg_catalog.=) l.object_id
 			AND m.low COLLATE pg_catalog."C" OPERATOR(pg_catalog.>) l.low COLLATE pg_catalog."C"
@@ -1443,7 +1448,7 @@ SELECT f.object_id, f.leaf, f.problem FROM found AS f WHERE f.problem IS NOT NUL
 COMMENT ON VIEW cdc._change_table_problems IS 'change tables that the capture worker refuses to write to';
 COMMENT ON COLUMN cdc._change_table_problems.object_id IS 'oid of the change table';
 COMMENT ON COLUMN cdc._change_table_problems.leaf IS 'partition of it';
-COMMENT ON COLUMN cdc._change_table_problems.problem IS 'what it has got';
+COMMENT ON COLUMN cdc._change_table_problems.problem IS 'what it has got, or lost';
 
 CREATE VIEW cdc.pg_stat_cdc_tables AS
 SELECT t.capture_instance, t.source_object_id, n.nspname AS source_schema, s.relname AS source_table,
@@ -1453,7 +1458,7 @@ SELECT t.capture_instance, t.source_object_id, n.nspname AS source_schema, s.rel
 		WHEN t.has_drop_pending THEN 'source dropped'
 		WHEN t.start_lsn IS NULL THEN 'starting'
 		ELSE 'capturing' END AS state,
-	CASE WHEN p.problem IS NOT NULL THEN pg_catalog.format('partition %I has got %s', p.leaf, p.problem)
+	CASE WHEN p.problem IS NOT NULL THEN pg_catalog.format('partition %I has %s', p.leaf, p.problem)
 		WHEN g.n OPERATOR(pg_catalog.>) 0 THEN g.reason END AS state_detail,
 	COALESCE(c.inserts, 0) AS inserts, COALESCE(c.updates, 0) AS updates, COALESCE(c.deletes, 0) AS deletes,
 	c.last_lsn AS last_change_lsn, c.last_time AS last_change_time, t.start_lsn AS low_lsn,
@@ -1529,6 +1534,89 @@ GRANT EXECUTE ON FUNCTION cdc._health_checks(boolean) TO pg_monitor, pg_database
 COMMENT ON FUNCTION cdc._health_checks(boolean) IS
 	'checks of this database from shared memory; wanted: its capture job is to run';
 
+-- What somebody has done to the catalog of the extension by hand, and how to go on.
+CREATE VIEW cdc._catalog_problems AS
+WITH shape AS (
+	SELECT t.object_id, t.capture_instance, t.source_object_id, t.has_drop_pending, t.index_name, c.oid AS found,
+		(SELECT a.attnum FROM pg_catalog.pg_attribute AS a
+			WHERE a.attrelid OPERATOR(pg_catalog.=) t.object_id AND a.attname OPERATOR(pg_catalog.=) '__$command_id'::pg_catalog.name
+				AND NOT a.attisdropped) AS last,
+		(SELECT pg_catalog.count(*) FROM cdc.captured_columns AS p WHERE p.object_id OPERATOR(pg_catalog.=) t.object_id) AS columns,
+		(SELECT pg_catalog.count(DISTINCT p.column_ordinal) FROM cdc.captured_columns AS p
+			WHERE p.object_id OPERATOR(pg_catalog.=) t.object_id AND p.column_ordinal OPERATOR(pg_catalog.>) 0) AS ordinals,
+		(SELECT pg_catalog.max(p.column_ordinal) FROM cdc.captured_columns AS p WHERE p.object_id OPERATOR(pg_catalog.=) t.object_id) AS highest,
+		(SELECT pg_catalog.count(*) FROM cdc.index_columns AS x WHERE x.object_id OPERATOR(pg_catalog.=) t.object_id) AS keys
+	FROM cdc.change_tables AS t LEFT JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.object_id
+), extension AS (
+	SELECT x.oid, x.extowner, 'cdc'::pg_catalog.regnamespace AS schema FROM pg_catalog.pg_extension AS x WHERE x.extname OPERATOR(pg_catalog.=) 'cdc'::pg_catalog.name
+)
+SELECT 1 AS ordinal, pg_catalog.format('The change table of capture instance "%s" is missing.', s.capture_instance) AS problem,
+	'Disable the capture instance with cdc.sp_cdc_disable_table and enable the table again.' AS action
+FROM shape AS s WHERE s.found IS NULL
+UNION ALL
+SELECT 2, pg_catalog.format('Rows of cdc.captured_columns or cdc.index_columns do not fit capture instance "%s".', s.capture_instance),
+	'Put the rows back, or disable the capture instance with cdc.sp_cdc_disable_table and enable the table again.'
+FROM shape AS s
+WHERE s.found IS NOT NULL AND ((s.last OPERATOR(pg_catalog.-) 6) IS DISTINCT FROM s.columns OR s.ordinals OPERATOR(pg_catalog.<>) s.columns
+	OR s.highest OPERATOR(pg_catalog.<>) s.columns OR (s.index_name IS NOT NULL) OPERATOR(pg_catalog.<>) (s.keys OPERATOR(pg_catalog.>) 0)
+	OR EXISTS (SELECT FROM cdc.captured_columns AS p
+		WHERE p.object_id OPERATOR(pg_catalog.=) s.object_id AND NOT s.has_drop_pending
+			AND EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) s.source_object_id)
+			AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
+				WHERE a.attrelid OPERATOR(pg_catalog.=) s.source_object_id AND a.attnum OPERATOR(pg_catalog.>) 0
+					AND a.attnum OPERATOR(pg_catalog.=) p.column_id)))
+UNION ALL
+SELECT 3, pg_catalog.format('The source of capture instance "%s" does not exist, and its drop was not noticed.', s.capture_instance),
+	pg_catalog.format('CALL cdc.sp_cdc_disable_table(, , %L); as owner of the database.', s.capture_instance)
+FROM shape AS s
+WHERE NOT s.has_drop_pending AND NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) s.source_object_id)
+UNION ALL
+SELECT 4, pg_catalog.format('Change table %s has no row in cdc.change_tables.', c.oid::pg_catalog.regclass),
+	'Put the row back; or CALL cdc.sp_cdc_disable_db() and enable database and tables again.'
+FROM pg_catalog.pg_class AS c JOIN extension AS x ON x.schema OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.relkind OPERATOR(pg_catalog.=) 'p'::pg_catalog."char" AND pg_catalog.left(c.relname::pg_catalog.text, 9) OPERATOR(pg_catalog.<>) '_dropped_'
+	AND NOT EXISTS (SELECT FROM cdc.change_tables AS t WHERE t.object_id OPERATOR(pg_catalog.=) c.oid)
+UNION ALL
+SELECT 5, pg_catalog.format('Partition %s has been detached from its change table.', c.oid::pg_catalog.regclass),
+	'ATTACH it again, or drop it when its changes are not needed.'
+FROM pg_catalog.pg_class AS c JOIN extension AS x ON x.schema OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog."char" AND NOT c.relispartition
+	AND c.relname::pg_catalog.text OPERATOR(pg_catalog.~) '^_ct_[0-9]+_[0-9a-f]{16}$'
+UNION ALL
+SELECT 6, pg_catalog.format('Table %s has lost the option that lets decoding read it.', c.oid::pg_catalog.regclass),
+	pg_catalog.format('ALTER TABLE %s SET (user_catalog_table = true); what was changed meanwhile may be lost.', c.oid::pg_catalog.regclass)
+FROM pg_catalog.pg_class AS c JOIN extension AS x ON x.schema OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['change_tables', 'captured_columns', 'index_columns']::pg_catalog.name[])
+	AND NOT COALESCE('user_catalog_table=true' OPERATOR(pg_catalog.=) ANY (c.reloptions), false)
+UNION ALL
+SELECT 7, pg_catalog.format('%s of 3 event triggers are missing.', 3 OPERATOR(pg_catalog.-) pg_catalog.count(*)),
+	'DROP EXTENSION cdc and CREATE EXTENSION cdc make them anew; until then commands on captured tables are not noticed when they are run.'
+FROM pg_catalog.pg_event_trigger AS e
+WHERE e.evtname OPERATOR(pg_catalog.=) ANY (ARRAY['cdc_ddl_command_start', 'cdc_ddl_command_end', 'cdc_sql_drop']::pg_catalog.name[])
+HAVING pg_catalog.count(*) OPERATOR(pg_catalog.<) 3
+UNION ALL
+SELECT 8, pg_catalog.format('%s is not a member of extension "cdc" any more.', c.oid::pg_catalog.regclass),
+	pg_catalog.format('ALTER EXTENSION cdc ADD %s %s;', CASE c.relkind WHEN 'v'::pg_catalog."char" THEN 'VIEW' WHEN 'S'::pg_catalog."char" THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::pg_catalog.regclass)
+FROM pg_catalog.pg_class AS c JOIN extension AS x ON x.schema OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v']::pg_catalog."char"[])
+	AND c.relowner OPERATOR(pg_catalog.=) x.extowner
+	AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+		WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) c.oid
+			AND d.objsubid OPERATOR(pg_catalog.=) 0 AND d.deptype OPERATOR(pg_catalog.=) 'e'::pg_catalog."char"
+			AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid OPERATOR(pg_catalog.=) x.oid)
+	AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid OPERATOR(pg_catalog.=) c.oid
+		AND NOT EXISTS (SELECT FROM cdc.change_tables AS t WHERE t.object_id OPERATOR(pg_catalog.=) i.inhparent))
+UNION ALL
+SELECT 9, pg_catalog.format('Table cdc.%s has %s rows.', n.name, n.rows), 'CALL cdc.sp_cdc_disable_db(); then enable database and tables again.'
+FROM (SELECT '_identity' AS name, (SELECT pg_catalog.count(*) FROM cdc._identity) AS rows
+	UNION ALL SELECT '_progress', (SELECT pg_catalog.count(*) FROM cdc._progress)) AS n
+WHERE n.rows OPERATOR(pg_catalog.<>) 1 AND (EXISTS (SELECT FROM cdc._identity) OR EXISTS (SELECT FROM cdc._progress)
+	OR EXISTS (SELECT FROM cdc.change_tables));
+COMMENT ON VIEW cdc._catalog_problems IS 'what somebody has done to the catalog of the extension by hand';
+COMMENT ON COLUMN cdc._catalog_problems.ordinal IS 'kind of problem';
+COMMENT ON COLUMN cdc._catalog_problems.problem IS 'what is wrong';
+COMMENT ON COLUMN cdc._catalog_problems.action IS 'what to do next';
+
 CREATE VIEW cdc._health AS
 WITH base AS (
 	SELECT cdc._is_preloaded() AS preloaded, pg_catalog.pg_is_in_recovery() AS standby,
@@ -1572,7 +1660,9 @@ WITH base AS (
 		ORDER BY r.run_id USING OPERATOR(pg_catalog.>) LIMIT 1) AS l ON true
 ), refused AS (
 	SELECT pg_catalog.count(*) AS n, pg_catalog.min(
-		pg_catalog.format('Partition %I of capture instance "%s" has got %s.', p.leaf, t.capture_instance, p.problem)) AS detail
+		pg_catalog.format('Partition %I of capture instance "%s" has %s.', p.leaf, t.capture_instance, p.problem)) AS detail,
+		pg_catalog.min(CASE WHEN p.problem OPERATOR(pg_catalog.=) 'lost its index'
+			THEN pg_catalog.format('CREATE INDEX ON %s USING brin ("__$start_lsn");', t.object_id::pg_catalog.regclass) END) AS command
 	FROM cdc._change_table_problems AS p JOIN cdc.change_tables AS t ON t.object_id OPERATOR(pg_catalog.=) p.object_id
 ), identity AS (
 	SELECT pg_catalog.count(*) AS n,
@@ -1668,7 +1758,7 @@ FROM cleanup AS c, base AS b WHERE b.enabled
 UNION ALL
 SELECT 33, 'change_tables', CASE WHEN r.n OPERATOR(pg_catalog.>) 0 THEN 'critical' ELSE 'ok' END,
 	pg_catalog.format('%s refused', r.n), '0 refused', r.detail,
-	CASE WHEN r.n OPERATOR(pg_catalog.>) 0 THEN 'Undo the change to the partition; capture goes on by itself.' END
+	CASE WHEN r.n OPERATOR(pg_catalog.>) 0 THEN COALESCE(r.command, 'Undo the change to the partition; capture goes on by itself.') END
 FROM refused AS r, base AS b WHERE b.enabled
 UNION ALL
 SELECT 34, 'replica_identity', CASE WHEN i.n OPERATOR(pg_catalog.>) 0 THEN 'critical' ELSE 'ok' END,
@@ -1698,14 +1788,19 @@ UNION ALL
 SELECT 38, 'query_functions', CASE WHEN f.n OPERATOR(pg_catalog.>) 0 THEN 'warning' ELSE 'ok' END,
 	pg_catalog.format('%s not up to date', f.n), '0 not up to date',
 	CASE WHEN f.n OPERATOR(pg_catalog.>) 0 THEN
-		'The type of a column has changed while an object of a user''s depended on the functions: they cannot read what was captured since.' END,
+		'The type of a column has changed while an object of a user''s depended on the functions, which cannot read what was captured since; or somebody has dropped or replaced them.' END,
 	CASE WHEN f.n OPERATOR(pg_catalog.>) 0 THEN
 		pg_catalog.format('Drop what depends on them, then CALL cdc.renew_query_functions(%L);', f.example) END
 FROM stale AS f, base AS b WHERE b.enabled
 UNION ALL
 SELECT 39, 'version', v.status, pg_catalog.format('library %s, extension %s', v.library, v.extension),
 	'the same', v.detail, v.action
-FROM cdc._versions() AS v;
+FROM cdc._versions() AS v
+UNION ALL
+SELECT 40, 'catalog', CASE WHEN p.n OPERATOR(pg_catalog.>) 0 THEN 'critical' ELSE 'ok' END,
+	pg_catalog.format('%s problems', p.n), '0 problems', p.first[1], p.first[2]
+FROM (SELECT pg_catalog.count(*) AS n, (SELECT ARRAY[q.problem, q.action] FROM cdc._catalog_problems AS q
+	ORDER BY q.ordinal USING OPERATOR(pg_catalog.<), q.problem USING OPERATOR(pg_catalog.<) LIMIT 1) AS first FROM cdc._catalog_problems) AS p;
 GRANT SELECT ON cdc._health TO pg_monitor, pg_database_owner;
 COMMENT ON VIEW cdc._health IS 'rows of cdc.health()';
 COMMENT ON COLUMN cdc._health.ordinal IS 'order of the checks';

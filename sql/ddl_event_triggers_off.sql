@@ -55,9 +55,11 @@ SELECT cdc._on_ddl_command_end();
 SELECT cdc._on_sql_drop();
 -- A failure of ours is not the user's: a warning, and the command is done.
 RESET client_min_messages;
+SET allow_system_table_mods = on;
 ALTER TABLE cdc._ddl_queue RENAME TO _hidden;
 ALTER TABLE other ADD COLUMN w text;
 ALTER TABLE cdc._hidden RENAME TO _ddl_queue;
+RESET allow_system_table_mods;
 SELECT attname FROM pg_attribute WHERE attrelid = 'other'::regclass AND attname = 'w';
 INSERT INTO other VALUES (2);
 CALL cdc.wait_for_capture();

@@ -8,6 +8,7 @@ CALL cdc.wait_for_capture();
 CALL cdc.sp_cdc_stop_job('capture');
 
 -- Three leaves of known bounds, one transaction in each.
+SET allow_system_table_mods = on;
 SELECT format('ALTER TABLE cdc.public_item_ct DETACH PARTITION %s', oid::regclass) FROM pg_class WHERE relname ~ '^_ct_\d' AND relispartition AND relkind = 'r' \gexec
 CREATE TABLE cdc.leaf_a PARTITION OF cdc.public_item_ct FOR VALUES FROM ('0/0') TO ('1/0');
 CREATE TABLE cdc.leaf_b PARTITION OF cdc.public_item_ct FOR VALUES FROM ('1/0') TO ('2/0');

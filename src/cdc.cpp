@@ -9,6 +9,7 @@
 #include "catalog/drop_guard.hpp"
 #include "catalog/drop_watch.hpp"
 #include "catalog/publications.hpp"
+#include "catalog/table_guard.hpp"
 #include "catalog/truncate_guard.hpp"
 #include "worker/launcher.hpp"
 #include "worker/utility_hook.hpp"
@@ -38,6 +39,7 @@ _PG_init(void)
 	cdc::catalog::truncate_guard_init();
 	cdc::catalog::drop_watch_init();
 	cdc::catalog::drop_guard_init();
+	cdc::catalog::table_guard_init();
 	cdc::catalog::publications_init();
 	cdc::worker::utility_hook_init();
 	cdc::worker::launcher_register();

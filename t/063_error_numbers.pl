@@ -54,9 +54,9 @@ $node->safe_psql($db, 'CALL cdc.sp_cdc_start_job()');
 wait_captured($node, $db);
 
 # A DDL event cannot be recorded, and then can.
-$node->safe_psql($db, 'ALTER TABLE cdc.ddl_history RENAME TO ddl_history_away; ALTER TABLE t ADD COLUMN w int');
+$node->safe_psql($db, 'SET allow_system_table_mods = on; ALTER TABLE cdc.ddl_history RENAME TO ddl_history_away; ALTER TABLE t ADD COLUMN w int');
 noted(22860, 'a DDL record could not be handled');
-$node->safe_psql($db, 'ALTER TABLE cdc.ddl_history_away RENAME TO ddl_history');
+$node->safe_psql($db, 'SET allow_system_table_mods = on; ALTER TABLE cdc.ddl_history_away RENAME TO ddl_history');
 $node->safe_psql($db, 'CALL cdc.sp_cdc_start_job()');
 wait_captured($node, $db);
 is($node->safe_psql($db, 'SELECT count(*) FROM cdc.ddl_history'), '1', 'it is recorded afterwards');

@@ -319,9 +319,16 @@ take_begin(ChangeWriter *writer, const BeginItem *item)
 {
 	if (writer->in_transaction || item->end_lsn <= writer->progress.captured_lsn ||
 		item->commit_lsn <= writer->progress.last_start_lsn)
-		elog(ERROR, "transaction %X/%X (end %X/%X) was delivered out of order after %X/%X",
-			 CDC_LSN_FORMAT_ARGS(item->commit_lsn), CDC_LSN_FORMAT_ARGS(item->end_lsn),
-			 CDC_LSN_FORMAT_ARGS(writer->progress.captured_lsn));
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("transaction %X/%X (end %X/%X) was delivered out of order",
+						CDC_LSN_FORMAT_ARGS(item->commit_lsn), CDC_LSN_FORMAT_ARGS(item->end_lsn)),
+				 errdetail("cdc._progress says that all up to %X/%X is captured, and that the last "
+						   "transaction was %X/%X.",
+						   CDC_LSN_FORMAT_ARGS(writer->progress.captured_lsn),
+						   CDC_LSN_FORMAT_ARGS(writer->progress.last_start_lsn)),
+				 errhint("If somebody has changed that row, put the former values back, or CALL "
+						 "cdc.discard_kept_wal(true), which records a gap.")));
 	begin_batch(writer);
 	writer->in_transaction = true;
 	writer->commit_lsn = item->commit_lsn;

@@ -58,10 +58,44 @@ invalidate_source(Datum, Oid relid)
 		source->valid = false;
 }
 
+/*
+ * Somebody has damaged what decoding needs. To take the tables for not captured would lose their changes without a
+ * word; and what was changed meanwhile cannot be read any more, also when the damage is undone.
+ */
+[[noreturn]] void
+error_damaged(const char *message, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED), errmsg("%s", message), errdetail("%s", detail),
+			 errhint("Undo the damage, or disable the capture instances that it concerns with "
+					 "cdc.sp_cdc_disable_table. Then CALL cdc.discard_kept_wal(true): what was "
+					 "changed meanwhile is a gap.")));
+	pg_unreachable();
+}
+
+/* The schema of our tables; InvalidOid: the extension was not there. */
+Oid
+historic_schema()
+{
+	Oid schema = get_namespace_oid(catalog::kSchema, true);
+
+	if (!OidIsValid(schema) && OidIsValid(catalog::cdc_extension_oid()))
+		error_damaged(
+			"schema \"cdc\" of change data capture is missing at this position of the log",
+			"It has been renamed by hand.");
+	return OidIsValid(schema) && OidIsValid(catalog::cdc_extension_oid()) ? schema : InvalidOid;
+}
+
 Oid
 historic_relation(Oid schema, const char *name)
 {
-	return get_relname_relid(name, schema);
+	Oid relation = get_relname_relid(name, schema);
+
+	if (!OidIsValid(relation))
+		error_damaged(
+			psprintf("\"%s\" of change data capture is missing at this position of the log", name),
+			"It has been dropped or renamed by hand.");
+	return relation;
 }
 
 /* Attribute of `relation` that is column `root_attnum` of `root`: a leaf may number them otherwise. */
@@ -116,13 +150,27 @@ index_has_its_file(Relation index)
 	return same;
 }
 
+/* One of our catalog tables, which decoding can only read as it was when it is declared so. */
+Relation
+open_catalog(Oid schema, const char *name)
+{
+	Relation table = table_open(historic_relation(schema, name), AccessShareLock);
+
+	if (!RelationIsUsedAsCatalogTable(table))
+		error_damaged(psprintf("table \"cdc.%s\" cannot be read while decoding", name),
+					  psprintf("It has lost its option user_catalog_table; ALTER TABLE cdc.%s SET "
+							   "(user_catalog_table = true) puts it back.",
+							   name));
+	return table;
+}
+
 /* Calls visit(tuple, descriptor) for rows of a catalog table whose column `attnum` is `value`. */
 template <typename Visit>
 void
 scan_catalog(Oid schema, const char *table_name, const char *index_name, AttrNumber attnum,
 			 Oid value, Visit visit)
 {
-	Relation table = table_open(historic_relation(schema, table_name), AccessShareLock);
+	Relation table = open_catalog(schema, table_name);
 	ScanKeyData key;
 	ScanKeyInit(&key, attnum, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(value));
 	Relation index = index_open(historic_relation(schema, index_name), AccessShareLock);
@@ -142,7 +190,9 @@ catalog_value(HeapTuple tuple, TupleDesc descriptor, AttrNumber attnum)
 	bool isnull;
 	Datum value = heap_getattr(tuple, attnum, descriptor, &isnull);
 	if (isnull)
-		elog(ERROR, "unexpected null in column %d of a cdc catalog table", attnum);
+		error_damaged("a catalog table of change data capture has been changed by hand",
+					  psprintf("Column \"%s\" of a row is null.",
+							   NameStr(TupleDescAttr(descriptor, attnum - 1)->attname)));
 	if constexpr (std::is_same_v<T, Oid>)
 		return DatumGetObjectId(value);
 	else if constexpr (std::is_same_v<T, int32>)
@@ -153,9 +203,35 @@ catalog_value(HeapTuple tuple, TupleDesc descriptor, AttrNumber attnum)
 		return reinterpret_cast<T>(DatumGetPointer(value));
 }
 
+/*
+ * Rows that were deleted or changed by hand would give rows with values missing, or in the wrong columns.
+ * The change table itself knows how many columns are captured: __$command_id comes right after the last.
+ */
+void
+check_columns(const Target *target, const char *instance, Relation root, const AttrNumber *columns)
+{
+	const char *last =
+		get_attname(target->change_table, target->ncolumns + catalog::kChangeMetadataColumns, true);
+	const char *wrong = nullptr;
+
+	if (last == nullptr || strcmp(last, "__$command_id") != 0)
+		wrong = "There are not as many captured columns as in its change table.";
+	for (int i = 0; i < target->ncolumns; i++)
+		if (columns[i] < 1 || columns[i] > RelationGetNumberOfAttributes(root))
+			wrong =
+				psprintf("Captured column %d is attribute %d of the source, which there is not.",
+						 i + 1, columns[i]);
+	/* A change table that is gone is the writer's to tell. */
+	if (wrong != nullptr && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(target->change_table)))
+		error_damaged(psprintf("metadata of capture instance \"%s\" has been changed by hand",
+							   instance),
+					  wrong);
+}
+
 /* Columns, row identifier and row descriptor of one instance. */
 void
-load_target(Target *target, Relation relation, Relation root, Oid schema)
+load_target(Target *target, const char *instance, bool has_key, Relation relation, Relation root,
+			Oid schema)
 {
 	constexpr int kMaxColumns = MaxHeapAttributeNumber;
 	AttrNumber *columns =
@@ -166,11 +242,15 @@ load_target(Target *target, Relation relation, Relation root, Oid schema)
 					 int32 ordinal =
 						 catalog_value<int32>(tuple, descriptor, catalog::kCcColumnOrdinal);
 					 if (ordinal < 1 || ordinal > kMaxColumns)
-						 elog(ERROR, "captured column ordinal %d is out of range", ordinal);
+						 error_damaged(psprintf("metadata of capture instance \"%s\" has been "
+												"changed by hand",
+												instance),
+									   psprintf("A column has ordinal %d.", ordinal));
 					 columns[ordinal - 1] =
 						 catalog_value<int32>(tuple, descriptor, catalog::kCcColumnId);
 					 target->ncolumns = Max(target->ncolumns, ordinal);
 				 });
+	check_columns(target, instance, root, columns);
 	target->source = static_cast<AttrNumber *>(palloc0(sizeof(AttrNumber) * target->ncolumns));
 	for (int i = 0; i < target->ncolumns; i++)
 		target->source[i] = leaf_attribute(relation, root, columns[i]);
@@ -185,6 +265,12 @@ load_target(Target *target, Relation relation, Relation root, Oid schema)
 											catalog_value<int32>(tuple, descriptor,
 																 catalog::kIcColumnId));
 				 });
+
+	if (has_key != (target->nkeys > 0))
+		error_damaged(psprintf("metadata of capture instance \"%s\" has been changed by hand",
+							   instance),
+					  has_key ? "The columns of its row identifier are missing."
+							  : "It has got columns of a row identifier.");
 
 	/* Only asked where the log may lack the old row; FULL has no identity index. */
 	target->key_in_identity = target->nkeys > 0;
@@ -235,6 +321,8 @@ add_targets(Source *source, Relation relation, Oid source_oid, Oid schema)
 {
 	constexpr int kMaxTargets = 16;
 	Target found[kMaxTargets];
+	NameData names[kMaxTargets];
+	bool has_key[kMaxTargets];
 	int nfound = 0;
 
 	memset(found, 0, sizeof(found));
@@ -246,6 +334,9 @@ add_targets(Source *source, Relation relation, Oid source_oid, Oid schema)
 						 return;
 					 if (nfound == kMaxTargets)
 						 elog(ERROR, "more than %d capture instances for one table", kMaxTargets);
+					 names[nfound] =
+						 *catalog_value<NameData *>(tuple, descriptor, catalog::kCtCaptureInstance);
+					 has_key[nfound] = !heap_attisnull(tuple, catalog::kCtIndexName, descriptor);
 					 Target &target = found[nfound++];
 					 target.root = source_oid;
 					 target.instance_id =
@@ -263,7 +354,7 @@ add_targets(Source *source, Relation relation, Oid source_oid, Oid schema)
 	if (!RelationIsValid(root))
 		elog(ERROR, "could not open captured table %u as of this WAL position", source_oid);
 	for (int i = 0; i < nfound; i++)
-		load_target(&found[i], relation, root, schema);
+		load_target(&found[i], NameStr(names[i]), has_key[i], relation, root, schema);
 	RelationClose(root);
 
 	Size old_size = sizeof(Target) * source->ntargets;
@@ -296,8 +387,8 @@ build_source(Source *source, Relation relation)
 	if (source->context != nullptr)
 		MemoryContextReset(source->context);
 
-	Oid schema = get_namespace_oid(catalog::kSchema, true);
-	if (!OidIsValid(schema) || !OidIsValid(historic_relation(schema, "change_tables")))
+	Oid schema = historic_schema();
+	if (!OidIsValid(schema))
 		return;
 
 	/* Other tables of ours have no instance; one that somebody has moved here may have. */
@@ -377,13 +468,11 @@ List *
 source_map_captured()
 {
 	List *relations = NIL;
-	Oid schema = get_namespace_oid(catalog::kSchema, true);
-	Oid change_tables =
-		OidIsValid(schema) ? historic_relation(schema, "change_tables") : InvalidOid;
+	Oid schema = historic_schema();
 
-	if (!OidIsValid(change_tables))
+	if (!OidIsValid(schema))
 		return NIL;
-	Relation table = table_open(change_tables, AccessShareLock);
+	Relation table = open_catalog(schema, "change_tables");
 	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, nullptr, 0, nullptr);
 	while (HeapTuple tuple = systable_getnext(scan))
 	{

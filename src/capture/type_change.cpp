@@ -291,6 +291,8 @@ bool
 type_change_needed(const TypeChangeRequest &request)
 {
 	CaptureInstance *instance = capture_instance_by_id(request.instance_id, true);
+	if (instance != nullptr)
+		capture_instance_require_whole(instance);
 	return instance != nullptr && !plans_of(instance, request.columns).empty();
 }
 
@@ -339,6 +341,7 @@ type_change_follow(const TypeChangeRequest &request)
 	instance = capture_instance_by_id(request.instance_id, true);
 	if (instance == nullptr)
 		return nullptr;
+	capture_instance_require_whole(instance);
 	plans = plans_of(instance, request.columns);
 	initStringInfo(&text);
 	for (size_t i = 0; i < ntypes; i++)
@@ -378,6 +381,8 @@ type_change_map(const TypeChangeRequest &request, TupleDesc leaf, AttrNumber *pl
 	};
 
 	CaptureInstance *instance = capture_instance_by_id(request.instance_id, true);
+	if (instance != nullptr)
+		capture_instance_require_whole(instance);
 	for (int i = 0; i < kChangeLeadingColumns; i++)
 		places[i] = i + 1;
 	for (int i = 0; i < ncolumns; i++)

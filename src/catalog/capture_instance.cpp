@@ -46,10 +46,13 @@ span_of(int count)
 			static_cast<size_t>(count)};
 }
 
-/* Rows come in any order; ordinals are 1..n without gaps, so each finds its place. */
+/*
+ * Rows come in any order; ordinals are 1..n without gaps, so each finds its place. Where they do not, somebody has
+ * changed them by hand: nothing, and the instance is marked. No error: commands on the source must not fail of it.
+ */
 template <typename Element>
 std::span<Element>
-by_ordinal(List *elements, int Element::*ordinal)
+by_ordinal(CaptureInstance *instance, List *elements, int Element::*ordinal)
 {
 	std::span<Element> result = span_of<Element>(list_length(elements));
 	ListCell *cell;
@@ -59,11 +62,36 @@ by_ordinal(List *elements, int Element::*ordinal)
 		auto *element = static_cast<Element *>(lfirst(cell));
 		int place = element->*ordinal;
 		if (place < 1 || place > static_cast<int>(result.size()))
-			elog(ERROR, "ordinal %d in the metadata of a change table with %d columns", place,
-				 static_cast<int>(result.size()));
+		{
+			instance->is_damaged = true;
+			return {};
+		}
 		result[place - 1] = *element;
 	}
 	return result;
+}
+
+/* The change table knows how many columns are captured: __$command_id comes right after the last. */
+bool
+columns_are_complete(const CaptureInstance *instance)
+{
+	AttrNumber last = static_cast<AttrNumber>(instance->columns.size() + kChangeMetadataColumns);
+	const char *name = get_attname(instance->change_table, last, true);
+
+	return name != nullptr
+			   ? strcmp(name, "__$command_id") == 0
+			   : !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(instance->change_table));
+}
+
+/* Whether no value of a row is missing. */
+template <int Columns>
+bool
+has_all(const Row<Columns> &row)
+{
+	for (bool isnull : row.nulls)
+		if (isnull)
+			return false;
+	return true;
 }
 
 /* The captured column that a physical column of the change table belongs to, or NULL. */
@@ -134,6 +162,11 @@ load_columns(CaptureInstance *instance)
 	rows_scan("captured_columns", "captured_columns_pkey", {&key, 1}, AccessShareLock,
 			  [&](Relation relation, HeapTuple tuple) {
 				  auto row = row_deform<kCcColumns>(relation, tuple);
+				  if (!has_all(row))
+				  {
+					  instance->is_damaged = true;
+					  return;
+				  }
 				  auto *column = static_cast<CapturedColumn *>(palloc0(sizeof(CapturedColumn)));
 				  column->name = *DatumGetName(row[kCcColumnName]);
 				  column->column_id = static_cast<AttrNumber>(DatumGetInt32(row[kCcColumnId]));
@@ -142,9 +175,14 @@ load_columns(CaptureInstance *instance)
 				  column->column_type = TextDatumGetCString(row[kCcColumnType]);
 				  columns = lappend(columns, column);
 			  });
-	instance->columns = by_ordinal<CapturedColumn>(columns, &CapturedColumn::ordinal);
-
-	load_versions(instance);
+	instance->columns = by_ordinal<CapturedColumn>(instance, columns, &CapturedColumn::ordinal);
+	if (!instance->is_damaged && !columns_are_complete(instance))
+	{
+		instance->columns = {};
+		instance->is_damaged = true;
+	}
+	if (!instance->is_damaged)
+		load_versions(instance);
 }
 
 void
@@ -156,6 +194,11 @@ load_key(CaptureInstance *instance)
 	rows_scan("index_columns", "index_columns_pkey", {&key, 1}, AccessShareLock,
 			  [&](Relation relation, HeapTuple tuple) {
 				  auto row = row_deform<kIcColumns>(relation, tuple);
+				  if (!has_all(row))
+				  {
+					  instance->is_damaged = true;
+					  return;
+				  }
 				  auto *column = static_cast<KeyColumn *>(palloc0(sizeof(KeyColumn)));
 				  column->name = *DatumGetName(row[kIcColumnName]);
 				  column->index_ordinal = DatumGetInt16(row[kIcIndexOrdinal]);
@@ -165,7 +208,9 @@ load_key(CaptureInstance *instance)
 						  column->ordinal = captured.ordinal;
 				  columns = lappend(columns, column);
 			  });
-	instance->key = by_ordinal<KeyColumn>(columns, &KeyColumn::index_ordinal);
+	instance->key = by_ordinal<KeyColumn>(instance, columns, &KeyColumn::index_ordinal);
+	if (instance->has_index != !instance->key.empty())
+		instance->is_damaged = true;
 }
 
 /* The row of change_tables alone; columns and key are loaded after its scan has ended. */
@@ -174,7 +219,20 @@ instance_from_row(Relation relation, HeapTuple tuple)
 {
 	auto row = row_deform<kCtColumns>(relation, tuple);
 	auto *instance = static_cast<CaptureInstance *>(palloc0(sizeof(CaptureInstance)));
+	static NameData no_name = {};
 
+	/* What somebody has made NULL: nothing of that kind, so that it can be shown and disabled. */
+	for (AttrNumber attribute :
+		 {kCtObjectId, kCtSourceObjectId, kCtInstanceId, kCtSupportsNetChanges, kCtHasDropPending,
+		  kCtCreateDate, kCtPartitionSwitch, kCtCaptureInstance, kCtBeforeImage, kCtTruncateAction,
+		  kCtDropAction})
+	{
+		if (!row.is_null(attribute))
+			continue;
+		Form_pg_attribute column = TupleDescAttr(RelationGetDescr(relation), attribute - 1);
+		instance->is_damaged = true;
+		row.set(attribute, column->attbyval ? Datum(0) : NameGetDatum(&no_name));
+	}
 	instance->change_table = DatumGetObjectId(row[kCtObjectId]);
 	instance->source = DatumGetObjectId(row[kCtSourceObjectId]);
 	instance->instance_id = DatumGetInt32(row[kCtInstanceId]);
@@ -184,11 +242,12 @@ instance_from_row(Relation relation, HeapTuple tuple)
 	instance->supports_net_changes = DatumGetBool(row[kCtSupportsNetChanges]);
 	instance->has_drop_pending = DatumGetBool(row[kCtHasDropPending]);
 	instance->has_role =
-		optional_name(&instance->role_name, row[kCtRoleName], row.is_null(kCtRoleName));
-	instance->has_index =
-		optional_name(&instance->index_name, row[kCtIndexName], row.is_null(kCtIndexName));
-	instance->has_filegroup = optional_name(&instance->filegroup_name, row[kCtFilegroupName],
-											row.is_null(kCtFilegroupName));
+		optional_name(&instance->role_name, row.values[kCtRoleName - 1], row.is_null(kCtRoleName));
+	instance->has_index = optional_name(&instance->index_name, row.values[kCtIndexName - 1],
+										row.is_null(kCtIndexName));
+	instance->has_filegroup =
+		optional_name(&instance->filegroup_name, row.values[kCtFilegroupName - 1],
+					  row.is_null(kCtFilegroupName));
 	instance->create_date = DatumGetTimestampTz(row[kCtCreateDate]);
 	instance->partition_switch = DatumGetBool(row[kCtPartitionSwitch]);
 	instance->before_image_full = name_is(row[kCtBeforeImage], "full");
@@ -324,6 +383,9 @@ capture_instance_denies(const CaptureInstance *instance, Oid role)
 
 	if (pg_class_aclcheck(instance->source, role, ACL_SELECT) == ACLCHECK_OK)
 		return ReadDenied::No;
+	/* Which columns there are is not known. */
+	if (instance->is_damaged)
+		return ReadDenied::Select;
 	for (const CapturedColumn &column : instance->columns)
 	{
 		bool dropped = true;
@@ -351,6 +413,22 @@ bool
 capture_instance_may_read(const CaptureInstance *instance, Oid role)
 {
 	return capture_instance_denies(instance, role) == ReadDenied::No;
+}
+
+void
+capture_instance_require_whole(const CaptureInstance *instance)
+{
+	if (!instance->is_damaged)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("metadata of capture instance \"%s\" has been changed by hand",
+					NameStr(instance->name)),
+			 errdetail("Rows of cdc.captured_columns or cdc.index_columns do not fit its change "
+					   "table, %u.",
+					   instance->change_table),
+			 errhint("Put the rows back, or disable the instance with cdc.sp_cdc_disable_table and "
+					 "enable the table again.")));
 }
 
 bool

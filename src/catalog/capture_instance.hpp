@@ -60,7 +60,13 @@ struct CaptureInstance
 	bool kept_after_drop;			   /* drop_action: keep, else remove */
 	std::span<CapturedColumn> columns; /* by ordinal, 1..n without gaps: columns[ordinal - 1] */
 	std::span<KeyColumn> key;		   /* by index_ordinal; empty without a row identifier */
+
+	/* Somebody has changed its metadata by hand: columns and key may be empty. It can be disabled, not read. */
+	bool is_damaged;
 };
+
+/* Raises when the instance is damaged: for whoever makes something of its columns or its key. */
+void capture_instance_require_whole(const CaptureInstance *instance);
 
 /*
  * The instance of that name (trailing white space ignored, case kept), palloc'd in the current

@@ -59,6 +59,22 @@ cdc_extension_owner()
 	return owner;
 }
 
+void
+error_unexpected_null(Oid relation, AttrNumber attribute)
+{
+	const char *table = get_rel_name(relation);
+	const char *column = get_attname(relation, attribute, true);
+
+	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+					errmsg("table \"%s.%s\" has been changed by hand", kSchema,
+						   table != nullptr ? table : ""),
+					errdetail("Column \"%s\" of one of its rows is null.",
+							  column != nullptr ? column : ""),
+					errhint("SELECT * FROM %s.%s shows it; put the former value back.", kSchema,
+							table != nullptr ? table : "")));
+	pg_unreachable();
+}
+
 namespace
 {
 

@@ -21,15 +21,22 @@ extern "C" {
 namespace cdc::catalog
 {
 
+/* Somebody has changed a row by hand: a value that is always there is not. */
+[[noreturn]] void error_unexpected_null(Oid relation, AttrNumber attribute);
+
 /* The columns of one row, addressed by attribute number. */
 template <int Columns> struct Row
 {
 	Datum values[Columns] = {};
 	bool nulls[Columns] = {};
+	Oid relation = InvalidOid; /* that it was read from */
 
+	/* A value that must be there: many are pointers. */
 	Datum
 	operator[](AttrNumber attribute) const
 	{
+		if (unlikely(nulls[attribute - 1]))
+			error_unexpected_null(relation, attribute);
 		return values[attribute - 1];
 	}
 	bool
@@ -66,6 +73,7 @@ Row<Columns>
 row_deform(Relation relation, HeapTuple tuple)
 {
 	Row<Columns> row;
+	row.relation = RelationGetRelid(relation);
 	for (int i = 0; i < Columns; i++)
 		row.values[i] = heap_getattr(tuple, i + 1, RelationGetDescr(relation), &row.nulls[i]);
 	return row;

@@ -60,6 +60,29 @@ database_read_identity(Identity *identity)
 	return found;
 }
 
+bool
+database_has_remains()
+{
+	bool found = false;
+
+	if (!OidIsValid(cdc_extension_oid()))
+		return false;
+	for (const char *table : {"change_tables", "_progress"})
+		rows_scan(table, nullptr, {}, AccessShareLock, [&](Relation, HeapTuple) { found = true; });
+	return found;
+}
+
+void
+error_identity_missing()
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED), errmsg("identity of change data capture is missing"),
+			 errdetail("Table cdc._identity has no row, although there are capture instances or a "
+					   "progress: it is not known whether they belong to this database."),
+			 errhint("CALL cdc.sp_cdc_disable_db(), then CALL cdc.sp_cdc_enable_db().")));
+	pg_unreachable();
+}
+
 void
 database_mark_enabled(const NameData &slot_name, XLogRecPtr start)
 {

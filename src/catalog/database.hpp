@@ -46,6 +46,15 @@ struct CaptureJob
 /* False when the extension is not installed or the database is not enabled. */
 bool database_read_identity(Identity *identity);
 
+/*
+ * Whether there are instances or a progress although there is no identity row: somebody has deleted it.
+ * Needs a transaction.
+ */
+bool database_has_remains();
+
+/* The error of a database that has remains but no identity. */
+[[noreturn]] void error_identity_missing();
+
 /* Stores identity and first progress: the moment at which the database is enabled. */
 void database_mark_enabled(const NameData &slot_name, XLogRecPtr start);
 

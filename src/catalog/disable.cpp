@@ -15,6 +15,7 @@
 #include "base/fault.hpp"
 #include "catalog/capture_instance.hpp"
 #include "catalog/catalog.hpp"
+#include "catalog/database.hpp"
 #include "catalog/instance_remove.hpp"
 #include "catalog/instance_rows.hpp"
 #include "catalog/internal_ddl.hpp"
@@ -226,7 +227,9 @@ CDC_FUNCTION(cdc_sp_cdc_disable_table)
 
 	require_writable("sp_cdc_disable_table");
 	refuse_in_extension_script("sp_cdc_disable_table");
-	catalog::database_require_enabled();
+	/* Without its identity row the database can still be disabled, which comes by here. */
+	if (!catalog::database_has_remains())
+		catalog::database_require_enabled();
 
 	catalog::DisableRequest request = {
 		.source_schema = arg_text_required(fcinfo, 0, "source_schema"),

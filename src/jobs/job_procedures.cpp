@@ -288,7 +288,7 @@ struct HelpRow
 	add_column(const Row<kJbColumns> &row, AttrNumber attribute)
 	{
 		nulls[next] = row.is_null(attribute);
-		values[next++] = row[attribute];
+		values[next++] = row.values[attribute - 1];
 	}
 };
 

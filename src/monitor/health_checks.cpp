@@ -622,14 +622,26 @@ namespace
 void
 look_for_gap(HealthReport *report)
 {
-	catalog::Identity identity;
-	ItemPointerData tid;
+	std::optional<catalog::Gap> gap;
+	const char *hint = nullptr; /* of an error, which must not hide all other checks */
 
-	/* A copy is another check's business. */
-	if (!catalog::database_read_identity(&identity) || identity.database_oid != MyDatabaseId ||
-		identity.system_identifier != GetSystemIdentifier())
-		return;
-	std::optional<catalog::Gap> gap = worker::gap_find(identity, catalog::progress_read(&tid));
+	in_subtransaction(
+		[&] {
+			catalog::Identity identity;
+			ItemPointerData tid;
+
+			/* A copy is another check's business. */
+			if (catalog::database_read_identity(&identity) &&
+				identity.database_oid == MyDatabaseId &&
+				identity.system_identifier == GetSystemIdentifier())
+				gap = worker::gap_find(identity, catalog::progress_read(&tid));
+		},
+		[&](const ErrorData &error) {
+			gap = catalog::Gap{};
+			gap->reason = error.message;
+			gap->detail = error.detail != nullptr ? error.detail : "";
+			hint = error.hint;
+		});
 	if (!gap)
 		return;
 	for (HealthItem &item : std::span<HealthItem>(report->items, report->count))
@@ -638,7 +650,7 @@ look_for_gap(HealthReport *report)
 			continue;
 		item.status = HealthStatus::Critical;
 		say(item.detail, "%s. %s", gap->reason, gap->detail);
-		say(item.action, "CALL cdc.resume_after_gap();");
+		say(item.action, "%s", hint != nullptr ? hint : "CALL cdc.resume_after_gap();");
 	}
 }
 

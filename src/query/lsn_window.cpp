@@ -398,6 +398,7 @@ CDC_FUNCTION(cdc_check_window)
 					 "planned."),
 				 errhint("SELECT capture_instance FROM cdc.sp_cdc_help_change_data_capture() lists "
 						 "the instances you may read.")));
+	catalog::capture_instance_require_whole(instance);
 	lsn_window_check(instance, arguments, GetActiveSnapshot());
 	check_functions(instance, result->expectedDesc, *arguments.to_lsn);
 

@@ -35,6 +35,7 @@ column_ordinal(FunctionCallInfo fcinfo)
 			catalog::capture_instance_by_name(arg_text(fcinfo, 0), true);
 		if (instance == nullptr || !catalog::capture_instance_may_read(instance, GetUserId()))
 			return std::nullopt;
+		catalog::capture_instance_require_whole(instance);
 		for (const catalog::CapturedColumn &column : instance->columns)
 			if (name == NameStr(column.name))
 				return column.ordinal;

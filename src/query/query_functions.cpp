@@ -24,6 +24,7 @@ extern "C" {
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -314,6 +315,31 @@ value_as(const char *value, const catalog::ColumnType &from, const catalog::Colu
 	return psprintf("CAST(%s AS %s)", value, type_name(to));
 }
 
+/* Whether a function has the body that we gave it: one that somebody has put in its place does not read the view. */
+bool
+reads_view(Oid function, Oid view)
+{
+	if (!OidIsValid(function) || !OidIsValid(view))
+		return false;
+	Relation depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	bool found = false;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(ProcedureRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(function));
+	SysScanDesc scan = systable_beginscan(depend, DependDependerIndexId, true, nullptr, 2, keys);
+	while (HeapTuple tuple = systable_getnext(scan))
+	{
+		auto *row = reinterpret_cast<Form_pg_depend>(GETSTRUCT(tuple));
+		found = found || (row->refclassid == RelationRelationId && row->refobjid == view);
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+	return found;
+}
+
 } // namespace
 
 void
@@ -384,15 +410,19 @@ query_functions_create(int32 instance_id, const QueryFunctionRights *rights)
 {
 	catalog::CaptureInstance *instance = catalog::capture_instance_by_id(instance_id, false);
 
+	catalog::capture_instance_require_whole(instance);
 	create_objects(instance);
-	if (rights == nullptr || rights->all_changes == nullptr)
+	if (rights == nullptr)
 		return;
+	/* What somebody had dropped has none to take over: it gets those of a new one. */
 	const ObjectNames names = object_names(instance_id, NameStr(instance->name));
-	acl_store<RelationRelationId, RELOID, Anum_pg_class_relacl,
-			  Natts_pg_class>(catalog::cdc_relation_oid(names.view, false), rights->view);
-	acl_store<ProcedureRelationId, PROCOID, Anum_pg_proc_proacl,
-			  Natts_pg_proc>(function_oid(names.all_function), rights->all_changes);
-	if (instance->supports_net_changes)
+	if (rights->view != nullptr)
+		acl_store<RelationRelationId, RELOID, Anum_pg_class_relacl,
+				  Natts_pg_class>(catalog::cdc_relation_oid(names.view, false), rights->view);
+	if (rights->all_changes != nullptr)
+		acl_store<ProcedureRelationId, PROCOID, Anum_pg_proc_proacl,
+				  Natts_pg_proc>(function_oid(names.all_function), rights->all_changes);
+	if (instance->supports_net_changes && rights->net_changes != nullptr)
 		acl_store<ProcedureRelationId, PROCOID, Anum_pg_proc_proacl,
 				  Natts_pg_proc>(function_oid(names.net_function), rights->net_changes);
 }
@@ -413,9 +443,11 @@ void
 query_functions_renew_view(int32 instance_id)
 {
 	StringInfoData sql;
+	catalog::CaptureInstance *instance = catalog::capture_instance_by_id(instance_id, false);
 
+	catalog::capture_instance_require_whole(instance);
 	initStringInfo(&sql);
-	changes_view_generate(&sql, catalog::capture_instance_by_id(instance_id, false));
+	changes_view_generate(&sql, instance);
 	run_script(sql.data);
 }
 
@@ -439,7 +471,9 @@ query_functions_agree(const catalog::CaptureInstance *instance)
 {
 	const ObjectNames names = object_names(instance->instance_id, NameStr(instance->name));
 	Oid type = type_oid(names.all_type);
-	if (!OidIsValid(type) || !OidIsValid(function_oid(names.all_function)))
+	Oid view = catalog::cdc_relation_oid(names.view, true);
+	if (!OidIsValid(type) || !reads_view(function_oid(names.all_function), view) ||
+		(instance->supports_net_changes && !reads_view(function_oid(names.net_function), view)))
 		return false;
 
 	/* Not through the type cache, which locks it: somebody may be disabling the instance. */
@@ -524,6 +558,7 @@ CDC_FUNCTION(cdc_renew_query_functions)
 	instance = catalog::capture_instance_by_id(instance->instance_id, true);
 	if (instance == nullptr)
 		error_instance_not_found(name);
+	catalog::capture_instance_require_whole(instance);
 	if (query_functions_agree(instance))
 	{
 		ereport(NOTICE, (errmsg("query functions of capture instance \"%s\" are as they should be",
@@ -545,7 +580,8 @@ CDC_FUNCTION(cdc_stale_query_functions)
 	foreach (cell, catalog::capture_instances_all())
 	{
 		auto *instance = static_cast<catalog::CaptureInstance *>(lfirst(cell));
-		if (query_functions_agree(instance))
+		/* Those are told by cdc._catalog_problems. */
+		if (instance->is_damaged || query_functions_agree(instance))
 			continue;
 		Datum value = CStringGetTextDatum(NameStr(instance->name));
 		bool isnull = false;

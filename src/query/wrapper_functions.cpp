@@ -417,6 +417,7 @@ CDC_FUNCTION(cdc_sp_cdc_generate_wrapper_function)
 				 errdetail("SQL Server error 22920: the capture instance does not exist."),
 				 errhint("SELECT capture_instance FROM cdc.sp_cdc_help_change_data_capture() lists "
 						 "the instances you may read.")));
+		catalog::capture_instance_require_whole(instance);
 		InitMaterializedSRF(fcinfo, 0);
 		put_wrappers(fcinfo, instance, options);
 		return Datum(0);
@@ -427,7 +428,7 @@ CDC_FUNCTION(cdc_sp_cdc_generate_wrapper_function)
 	foreach (cell, catalog::capture_instances_all())
 	{
 		auto *instance = static_cast<catalog::CaptureInstance *>(lfirst(cell));
-		if (catalog::capture_instance_may_read(instance, GetUserId()))
+		if (!instance->is_damaged && catalog::capture_instance_may_read(instance, GetUserId()))
 			put_wrappers(fcinfo, instance, options);
 	}
 	return Datum(0);

@@ -182,7 +182,12 @@ prepare(CaptureWorker *worker, Identity *identity)
 	in_transaction([&] {
 		enabled = catalog::database_read_identity(identity);
 		if (!enabled)
+		{
+			/* Not an orphan's slot: it keeps what disabling and enabling again, or the row, needs. */
+			if (catalog::database_has_remains())
+				catalog::error_identity_missing();
 			return;
+		}
 		in_context(worker->memory, [&] { version = catalog::version_problem(); });
 		if (version.message != nullptr)
 			return;

@@ -267,14 +267,14 @@ CDC_FUNCTION(cdc_enable_db)
 						 errdetail("SQL Server error 22905.")));
 		PG_RETURN_VOID();
 	}
+	if (catalog::database_has_remains())
+		catalog::error_identity_missing();
 	require_top_level_call(fcinfo, "sp_cdc_enable_db");
 	require_server_for_slot(true);
 	require_launcher();
 	warn_about_old_minor();
 
-	DatabaseEntry *entry = registry_assign(MyDatabaseId);
-	if (entry == nullptr)
-		elog(ERROR, "no entry in shared memory for this database");
+	DatabaseEntry *entry = require_entry();
 	request_new_slot(entry);
 	PG_RETURN_VOID();
 }
@@ -284,7 +284,8 @@ CDC_FUNCTION(cdc_disable_db)
 {
 	require_writable("sp_cdc_disable_db");
 	require_enable_right("sp_cdc_disable_db");
-	catalog::database_require_enabled();
+	if (!catalog::database_has_remains())
+		catalog::database_require_enabled();
 	require_top_level_call(fcinfo, "sp_cdc_disable_db");
 
 	NameData slot_name = slot_name_for(MyDatabaseId);

@@ -12,7 +12,7 @@
  *	  Source tables get their replica identity back before the catalog that knows it is gone.
  *
  *	  Renaming, moving and copying a database while it is captured is refused with a hint, which the
- *	  server's own refusal has not.
+ *	  server's own refusal has not; so are commands on our own tables (catalog/table_guard.cpp).
  */
 #include "cdc.hpp"
 
@@ -21,6 +21,7 @@
 #include "catalog/catalog.hpp"
 #include "catalog/ddl_statement.hpp"
 #include "catalog/drop_guard.hpp"
+#include "catalog/table_guard.hpp"
 #include "query/query_functions.hpp"
 #include "worker/control.hpp"
 #include "worker/registry.hpp"
@@ -162,6 +163,7 @@ utility_hook(PlannedStmt *statement, const char *query, bool read_only,
 
 	if (const char *alone = database_needed_alone(parse_tree); alone != nullptr)
 		refuse_while_captured(alone);
+	catalog::table_guard_check(parse_tree);
 	if (IsA(parse_tree, DropdbStmt))
 	{
 		Oid database = get_database_oid(castNode(DropdbStmt, parse_tree)->dbname, true);
