@@ -119,7 +119,9 @@ for my $database (@databases)
 			eval { $run->{run}->finish };
 			push @problems, 'a session has not come to its end: ' . substr ${ $run->{output} }, -500 unless ${ $run->{output} } =~ /^\@\@ end$/m;
 		}
-		push @problems, fuzz_log_problems(log_since($node, $former), \@all);
+		# What the server says of objects that go while a statement that has found them is being planned.
+		push @problems, fuzz_log_problems(log_since($node, $former), \@all,
+			[ qr/^(caught )?could not open relation with OID \d+$/, qr/^(caught )?cache lookup failed for (function|relation|type|attribute) /, qr/^(caught )?tuple concurrently (updated|deleted)$/ ]);
 		push @problems, fuzz_rights($node, $db);
 		$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'");
 		push @problems, "hostile code ran as a superuser: $_" for split /\n/, $node->safe_psql($db, 'SELECT DISTINCT concat_ws($$ / $$, who, session, backend, left(query, 300)) FROM fuzz_judge.marker');
