@@ -19,6 +19,7 @@
 #include "catalog/gaps.hpp"
 #include "catalog/internal_ddl.hpp"
 #include "catalog/publications.hpp"
+#include "catalog/source_table.hpp"
 
 extern "C" {
 #include "catalog/dependency.h"
@@ -106,12 +107,12 @@ leaf_bounds_from_tuple(HeapTuple tuple, XLogRecPtr *lower, XLogRecPtr *upper)
 /*
  * Leaves with their ranges, read without locking the root: the writer must not queue behind a
  * disable_table that somebody has not committed. Leaves that are being detached are included; their
- * ranges are still taken.
+ * ranges are still taken. A root that is gone has none: cleanup may come after a disable_table.
  */
 std::span<LeafRange>
 leaf_ranges(Oid root)
 {
-	List *children = find_inheritance_children_extended(root, false, NoLock, nullptr, nullptr);
+	List *children = inheritance_children(root);
 	auto *ranges =
 		static_cast<LeafRange *>(palloc(sizeof(LeafRange) * Max(list_length(children), 1)));
 	size_t count = 0;

@@ -581,23 +581,22 @@ source_columns_choose(const SourceTable &table, const char *list, const RowIdent
 	return {columns, count};
 }
 
-/* Appends the children of `parent` to `tree`. find_inheritance_children raises when the parent is gone. */
-static List *
-append_children(List *tree, Oid parent)
+List *
+inheritance_children(Oid parent)
 {
 	Relation inherits = table_open(InheritsRelationId, AccessShareLock);
+	List *children = NIL;
 	ScanKeyData key;
 
 	ScanKeyInit(&key, Anum_pg_inherits_inhparent, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(parent));
 	SysScanDesc scan = systable_beginscan(inherits, InheritsParentIndexId, true, nullptr, 1, &key);
 	while (HeapTuple tuple = systable_getnext(scan))
-		tree =
-			list_append_unique_oid(tree,
-								   reinterpret_cast<Form_pg_inherits>(GETSTRUCT(tuple))->inhrelid);
+		children =
+			lappend_oid(children, reinterpret_cast<Form_pg_inherits>(GETSTRUCT(tuple))->inhrelid);
 	systable_endscan(scan);
 	table_close(inherits, AccessShareLock);
-	return tree;
+	return children;
 }
 
 List *
@@ -612,7 +611,7 @@ inheritance_tree(Oid root)
 		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
 			continue;
 		found = lappend_oid(found, relation);
-		tree = append_children(tree, relation);
+		tree = list_concat_unique_oid(tree, inheritance_children(relation));
 	}
 	list_free(tree);
 	return found;

@@ -83,4 +83,10 @@ std::span<SourceColumn> source_columns_choose(const SourceTable &table, const ch
  */
 List *inheritance_tree(Oid root);
 
+/*
+ * What inherits from the relation itself, partitions that are being detached included, and nothing when it is gone
+ * (List of Oid). find_inheritance_children raises then.
+ */
+List *inheritance_children(Oid parent);
+
 } // namespace cdc::catalog
