@@ -116,6 +116,7 @@ struct ChangeWriter
 	int nlayouts;
 	int layouts_size;
 	List *instances; /* Instance * */
+	int forget_at;	 /* when there are so many of them, those that are gone are looked for */
 
 	bool batch_open;
 	int batch_transactions;
@@ -203,6 +204,29 @@ count_rows(Instance *instance)
 	memset(written, 0, sizeof(instance->written));
 }
 
+/* Instances that are gone, once the decoder has given their layouts' numbers to others. */
+void
+forget_instances(ChangeWriter *writer)
+{
+	constexpr int kForgetEvery = 64;
+	ListCell *cell;
+
+	if (likely(list_length(writer->instances) < writer->forget_at))
+		return;
+	foreach (cell, writer->instances)
+	{
+		Instance *instance = static_cast<Instance *>(lfirst(cell));
+		bool is_used = !instance->discarded;
+		for (int i = 0; !is_used && i < writer->nlayouts; i++)
+			is_used = writer->layouts[i].instance == instance;
+		if (is_used)
+			continue;
+		writer->instances = foreach_delete_current(writer->instances, cell);
+		pfree(instance);
+	}
+	writer->forget_at = list_length(writer->instances) + kForgetEvery;
+}
+
 /* Commits the open batch and publishes it. */
 void
 commit_batch(ChangeWriter *writer)
@@ -229,6 +253,8 @@ commit_batch(ChangeWriter *writer)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	CDC_FAULT("writer-committed");
+	/* Autovacuum knows of our rows by the statistics only. Once a second at most. */
+	(void)pgstat_report_stat(false);
 	MemoryContextSwitchTo(writer->memory);
 	MemoryContextReset(writer->batch_context);
 	writer->events = NIL;
@@ -253,6 +279,7 @@ commit_batch(ChangeWriter *writer)
 	writer->batch_changes = 0;
 	foreach (cell, writer->instances)
 		count_rows(static_cast<Instance *>(lfirst(cell)));
+	forget_instances(writer);
 	monitor::scan_session_note(writer->counts, writer->progress.captured_lsn);
 	writer->counts = {};
 	monitor::scan_session_phase(monitor::ScanPhase::Reading);

@@ -30,14 +30,25 @@ namespace
 
 /* Relations that are not captured and may be remembered beside those that are. */
 constexpr long kUntrackedKept = 4096;
+/* Entries of captured tables that are not as they were: many are of tables that were dropped. */
+constexpr int kStaleKept = 128;
 
 HTAB *sources = nullptr;
 long trim_at = kUntrackedKept;
+int nstale = 0;
 MemoryContext map_context = nullptr;
 
 /* Layout numbers: the highest given, and those given back. */
 uint32 last_layout = 0;
 List *free_layouts = NIL;
+
+void
+make_stale(Source *source)
+{
+	if (source->valid && source->kind != SourceKind::Untracked)
+		nstale++;
+	source->valid = false;
+}
 
 void
 invalidate_source(Datum, Oid relid)
@@ -49,13 +60,13 @@ invalidate_source(Datum, Oid relid)
 	{
 		Source *source = static_cast<Source *>(hash_search(sources, &relid, HASH_FIND, nullptr));
 		if (source != nullptr)
-			source->valid = false;
+			make_stale(source);
 		return;
 	}
 	HASH_SEQ_STATUS scan;
 	hash_seq_init(&scan, sources);
 	while (Source *source = static_cast<Source *>(hash_seq_search(&scan)))
-		source->valid = false;
+		make_stale(source);
 }
 
 /*
@@ -448,20 +459,24 @@ source_map_new_layout()
 void
 source_map_trim()
 {
-	if (likely(hash_get_num_entries(sources) <= trim_at))
+	bool is_full = hash_get_num_entries(sources) > trim_at;
+
+	if (likely(!is_full && nstale <= kStaleKept))
 		return;
 	HASH_SEQ_STATUS scan;
 	hash_seq_init(&scan, sources);
 	while (Source *source = static_cast<Source *>(hash_seq_search(&scan)))
 	{
-		if (source->valid && source->kind != SourceKind::Untracked)
+		if (source->kind == SourceKind::Untracked ? !is_full : source->valid)
 			continue;
 		give_layouts_back(source);
 		if (source->context != nullptr)
 			MemoryContextDelete(source->context);
 		(void)hash_search(sources, &source->relid, HASH_REMOVE, nullptr);
 	}
-	trim_at = hash_get_num_entries(sources) + kUntrackedKept;
+	nstale = 0;
+	if (is_full)
+		trim_at = hash_get_num_entries(sources) + kUntrackedKept;
 }
 
 List *

@@ -338,9 +338,12 @@ is_wanted(CaptureWorker *worker)
 void
 nap(CaptureWorker *worker, long timeout_ms)
 {
-	(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms,
-					PG_WAIT_EXTENSION);
+	int events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms,
+						   PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
+	/* What is left of the statistics after the last batch: no other would take it along. */
+	if ((events & WL_TIMEOUT) != 0 && !IsTransactionState())
+		(void)pgstat_report_stat(true);
 	attend(worker);
 }
 
