@@ -48,8 +48,10 @@ SELECT cdc._net_change(NULL::item, '0/1'::pg_lsn, 1, 2, '\x01'::bytea, 1, 'one':
 
 -- A query function that a superuser has dropped: there is nothing to wrap.
 SET client_min_messages = warning;
+SET allow_system_table_mods = on;
 ALTER EXTENSION cdc DROP FUNCTION cdc.fn_cdc_get_all_changes_public_item(pg_lsn, pg_lsn, text);
 DROP FUNCTION cdc.fn_cdc_get_all_changes_public_item(pg_lsn, pg_lsn, text);
+RESET allow_system_table_mods;
 RESET client_min_messages;
 SELECT * FROM cdc.sp_cdc_generate_wrapper_function('public_item');
 

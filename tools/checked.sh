@@ -117,7 +117,7 @@ self_test_checked() {
 	local copy bug pattern broken=0
 	copy=$(mktemp -d)
 	chmod 755 "$copy"
-	cp -r "$top" "$copy/tree"
+	cp -a "$top" "$copy/tree"
 	cp "$top/test/planted_bug.cpp" "$copy/tree/src/"
 	while [ $# -gt 0 ]; do
 		bug=$1 pattern=$2
