@@ -410,6 +410,7 @@ create_slot(const char *slot_name, MemoryContext memory)
 	FreeDecodingContext(context);
 	MemoryContextSwitchTo(memory);
 	CDC_FAULT("slot-persist");
+	worker::registry_slot_unclaimed(true);
 	ReplicationSlotPersist();
 	ReplicationSlotRelease();
 	CDC_FAULT("slot-persisted");
@@ -475,6 +476,7 @@ new_slot(Oid database_oid, MemoryContext memory)
 			catalog::database_mark_enabled(slot_name, start.start);
 		CDC_FAULT("enable-commit");
 	});
+	worker::registry_slot_unclaimed(false);
 	CDC_FAULT("enable-done");
 }
 

@@ -137,6 +137,7 @@ look()
 	List *with_origin = databases_with_origin();
 	ListCell *cell;
 
+	CDC_FAULT("finder-look");
 	if (!shared->origins_looked_at)
 		foreach (cell, with_origin)
 			start_capture_in(lfirst_oid(cell));

@@ -65,6 +65,9 @@ struct Asked
 List *asked = NIL; /* Asked * */
 bool callback_registered = false;
 bool clean_exit = false;
+
+/* Whether this process has made a slot that no committed identity row speaks of yet. */
+bool slot_is_unclaimed = false;
 TimestampTz sleep_until = 0; /* clean exit of a started job: not before */
 
 template <typename Body>
@@ -180,6 +183,14 @@ detach_decoder(int, Datum argument)
 		entry->decoder_proc = nullptr;
 		if (entry->mode == WorkerMode::CreateSlot)
 			end_request(entry, true);
+		/* Nobody has asked again meanwhile: a worker looks whose the slot is. */
+		if (slot_is_unclaimed && entry->mode == WorkerMode::Stopped)
+		{
+			entry->mode = WorkerMode::Continuous;
+			entry->restart_at = 0;
+			entry->failures = 0;
+			entry->state = CaptureState::Starting;
+		}
 	});
 	ConditionVariableBroadcast(&entry->progress_cv);
 	registry_wake_launcher();
@@ -646,6 +657,12 @@ registry_attach_writer(DatabaseEntry *entry)
 		registry_wake_launcher();
 	}
 	return mode;
+}
+
+void
+registry_slot_unclaimed(bool unclaimed)
+{
+	slot_is_unclaimed = unclaimed;
 }
 
 bool

@@ -97,6 +97,12 @@ bool registry_attach_slot_creator(DatabaseEntry *entry);
 bool registry_attach_decoder(DatabaseEntry *entry);
 
 /*
+ * For the slot creator: whether there is a slot that no committed identity row speaks of yet. When it ends like that,
+ * however it does, a worker is started, which drops a slot that is nobody's.
+ */
+void registry_slot_unclaimed(bool unclaimed);
+
+/*
  * For a worker that has just connected: what the database's owner has set for it (ALTER DATABASE ...
  * SET) must neither stop capture nor change who we are.
  */

@@ -125,11 +125,12 @@ sub wait_for_exit
 	return;
 }
 
-# wait_until($condition, $what): polls a Perl condition, for states that SQL cannot ask about.
+# wait_until($condition, $what, $seconds): polls a Perl condition, for states that SQL cannot ask about. Dies when it
+# takes longer than these, or than all tests wait at most.
 sub wait_until
 {
-	my ($condition, $what) = @_;
-	my $deadline = Time::HiRes::time() + $PostgreSQL::Test::Utils::timeout_default;
+	my ($condition, $what, $seconds) = @_;
+	my $deadline = Time::HiRes::time() + ($seconds // $PostgreSQL::Test::Utils::timeout_default);
 	until ($condition->())
 	{
 		die "timed out: $what" if Time::HiRes::time() > $deadline;
@@ -221,7 +222,7 @@ sub fault_reached
 sub fault_wait
 {
 	my ($node, $point) = @_;
-	wait_until(sub { fault_reached($node, $point) ne '' }, "fault point $point is reached");
+	wait_until(sub { fault_reached($node, $point) ne q() }, "fault point $point is reached", 60);
 	return;
 }
 

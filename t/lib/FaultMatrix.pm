@@ -16,7 +16,7 @@ use Exporter 'import';
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(matrix_points matrix_cluster matrix_crashes matrix_errors);
+our @EXPORT = qw(matrix_points matrix_cluster matrix_crashes matrix_errors matrix_cleanup_fails);
 
 # Point => [work, passing up to which one is drawn, faults that lead there]. The order is that of a run.
 my %matrix = (
@@ -334,7 +334,10 @@ sub _typed_is_whole
 # What is captured becomes old, in several leaves; what comes afterwards is not.
 sub _age
 {
+	_enable_all();
 	_captured();
+	# disable_db has taken the job along.
+	_value(q(CALL cdc.sp_cdc_change_job('cleanup', retention => 60)));
 	for my $i (1 .. 3)
 	{
 		_value("SELECT pg_switch_wal(); $rows");
@@ -376,7 +379,7 @@ sub matrix_cluster
 		CREATE TABLE typed (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n int DEFAULT 7, v text);
 		CREATE TABLE untracked (id int);));
 	_enable_all();
-	_value($rows . q(CALL cdc.sp_cdc_change_job('cleanup', retention => 60);));
+	_value($rows);
 	_captured();
 	$load_file = $node->basedir . '/load.sql';
 	append_to_file($load_file, "INSERT INTO t (v) VALUES ('load');\nUPDATE t SET n = n + 1 WHERE id = (SELECT max(id) FROM t);\nINSERT INTO p (shelf, v) VALUES (1, 'load');\n");
@@ -457,6 +460,25 @@ sub matrix_crashes
 		fault_clear($node) if $others;
 		_recover($what, $work);
 	}
+	return;
+}
+
+# matrix_cleanup_fails($fault): a run of cleanup that cannot get on.
+sub matrix_cleanup_fails
+{
+	my ($fault) = @_;
+
+	_age();
+	_value('DELETE FROM cdc._errors');
+	fault_set($node, $fault);
+	_value(q(CALL cdc.sp_cdc_start_job('cleanup')));
+	ok($node->poll_query_until($db, q(SELECT status = 'failed' FROM cdc.cleanup_runs ORDER BY run_id DESC LIMIT 1)), "$fault: the run has failed");
+	ok($node->poll_query_until($db, q(SELECT count(*) > 0 FROM cdc.dm_cdc_errors WHERE process = 'cleanup')), "$fault: it is recorded");
+	is(_value(q(SELECT status FROM cdc.health() WHERE check_name = 'cleanup')), 'warning', "$fault: health() shows it");
+	fault_clear($node);
+	_value(q(CALL cdc.sp_cdc_start_job('cleanup')));
+	_is_clean();
+	catalog_ok($node, $db, "$fault: and then the catalogs agree");
 	return;
 }
 
