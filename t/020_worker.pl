@@ -216,7 +216,8 @@ oracle_ok($node, 'goes', 'a second database');
 wait_for_worker($node, 'cdc capture worker', 'goes');
 for my $command ('ALTER DATABASE goes RENAME TO went', 'ALTER DATABASE goes SET TABLESPACE pg_default', 'CREATE DATABASE went TEMPLATE goes')
 {
-	refused('postgres', $command, '55006', qr/CALL cdc\.sp_cdc_stop_job\(\)/, "$command while capturing");
+	my $first = $command =~ /TABLESPACE/ ? 'prepare_upgrade' : 'sp_cdc_stop_job';
+	refused('postgres', $command, '55006', qr/CALL cdc\.$first\(\)/, "$command while capturing");
 }
 $node->safe_psql('goes', 'CALL cdc.sp_cdc_stop_job()');
 $node->safe_psql('postgres', 'ALTER DATABASE goes RENAME TO went');

@@ -379,8 +379,7 @@ CDC_FUNCTION(cdc_prepare_upgrade)
 		if (look(&identity, &progress))
 			drop_slot(slot_name);
 		else
-			give_up(progress, slot_name,
-					"capture was ended for pg_upgrade by cdc.prepare_upgrade()");
+			give_up(progress, slot_name, "capture was ended by cdc.prepare_upgrade()");
 		registry_stop(entry);
 	});
 	/* A worker finds the gap, and makes every view say so. */

@@ -134,12 +134,21 @@ database_needed_alone(Node *parse_tree)
  * and how they go. They cannot be stopped here: in a copy, the job would be stopped, too.
  */
 void
-refuse_while_captured(const char *name)
+refuse_while_captured(const char *name, bool moves)
 {
 	Oid database = get_database_oid(name, true);
 	if (!OidIsValid(database) || database == MyDatabaseId ||
 		!compat_database_ownercheck(database, GetUserId()))
 		return;
+	/* The log knows files by their tablespace, so it could not be decoded any more, and even stopping the job writes some. */
+	NameData slot = slot_name_for(database);
+	if (moves && SearchNamedReplicationSlot(NameStr(slot), true) != nullptr)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE), errmsg("database \"%s\" is being captured", name),
+				 errdetail("What is not captured when a database moves could not be captured "
+						   "any more."),
+				 errhint("In that database: CALL cdc.prepare_upgrade(); and afterwards CALL "
+						 "cdc.resume_after_gap();")));
 	const DatabaseEntry *entry = registry_find(database);
 	if (entry == nullptr)
 		return;
@@ -162,7 +171,7 @@ utility_hook(PlannedStmt *statement, const char *query, bool read_only,
 	Node *parse_tree = statement->utilityStmt;
 
 	if (const char *alone = database_needed_alone(parse_tree); alone != nullptr)
-		refuse_while_captured(alone);
+		refuse_while_captured(alone, IsA(parse_tree, AlterDatabaseStmt));
 	catalog::table_guard_check(parse_tree);
 	if (IsA(parse_tree, DropdbStmt))
 	{
