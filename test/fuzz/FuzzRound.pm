@@ -97,7 +97,7 @@ sub _end_sessions
 
 sub _do_fault
 {
-	my ($node, $what, $whom) = @_;
+	my ($node, $what, $whom, $action) = @_;
 	if ($what =~ /^(kill|terminate|cancel)$/)
 	{
 		my $title = $whom eq 'client' ? qr/^postgres: .*fuzz_\d+ \[local\]/ : qr/\Q$whom\E/;
@@ -107,6 +107,13 @@ sub _do_fault
 		wait_until(sub { !kill 0, $pid }, "process $pid is gone") if $pid && $what eq 'kill';
 	}
 	elsif ($what eq 'reload') { $node->psql('postgres', _configure($node)) }
+	elsif ($what eq 'point')
+	{
+		_wait_for_server($node);
+		# What fails at ddl-queue is not in the history: the judges do not know of that.
+		my @points = grep { $_ ne 'ddl-queue' } eval { fault_points($node) };
+		eval { fault_set($node, "$points[$whom * @points]:$action") } if @points;
+	}
 	elsif ($what eq 'checkpoint') { $node->psql('postgres', 'CHECKPOINT') }
 	else
 	{
@@ -120,7 +127,7 @@ sub _do_fault
 # Errors of the sessions that no session may see.
 sub _session_problems
 {
-	my ($file) = @_;
+	my ($file, $points) = @_;
 	my @problems;
 	my $last = '';
 	for my $line (split /\n/, slurp_file($file))
@@ -131,6 +138,7 @@ sub _session_problems
 			next unless $state =~ /^(XX|58|53200)/;
 			# The functions are made anew while a reader is being planned: the server has no lock against that.
 			next if $text =~ /could not open relation|cache lookup failed/ && $last =~ /fn_cdc_get_/;
+			next if $text =~ /fault point|out of memory/ && $points;
 			# The server's own answer to two sessions that change one object.
 			next if $text =~ /tuple concurrently (?:updated|deleted)/ && $last !~ /cdc\.|fuzz\.(?:capture|release)/;
 			push @problems, "$state $text in: " . substr($last, 0, 300);
@@ -142,10 +150,11 @@ sub _session_problems
 
 sub _log_problems
 {
-	my ($node, $from) = @_;
+	my ($node, $from, $points) = @_;
 	my @problems;
 	for (split /\n/, log_since($node, $from))
 	{
+		next if $points && /fault point|out of memory/;
 		push @problems, "log: $_" if /TRAP:|PANIC|AddressSanitizer|runtime error:|terminated by signal (?!9)|could not follow this command/
 		  || /\bcdc [a-z ]*: .*(?:ERROR|FATAL):  /
 		  && !/terminating|canceling|decoder has ended|is in use|is being recovered|already active|shutting down|starting up|the database system|could not send|in recovery mode|does not accept/;
@@ -169,7 +178,7 @@ sub fuzz_database
 # One round. Returns its problems.
 sub _round
 {
-	my ($node, $seed, $number, $types, $base, $kind) = @_;
+	my ($node, $seed, $number, $types, $base, $kind, $points) = @_;
 	srand(($seed * 1_000_003 + $number * 7919) % 4_294_967_291);
 	fuzz_number(2) for 1 .. 10;
 	my $db = "fuzz_$number";
@@ -195,7 +204,7 @@ sub _round
 	}
 	for (1 .. $round{phases})
 	{
-		push @phases, { scripts => [ map { fuzz_script(\%round, $_) } 1 .. $sessions ], faults => [ fuzz_faults() ] };
+		push @phases, { scripts => [ map { fuzz_script(\%round, $_) } 1 .. $sessions ], faults => [ fuzz_faults($points) ] };
 	}
 	my $end = fuzz_lot('DROP DATABASE', 'sp_cdc_disable_db', 'DROP EXTENSION', 'disable all');
 
@@ -239,7 +248,7 @@ sub _round
 		{
 			my $until = time() + $fault->[0];
 			while (time() < $until && grep { _alive($_) } @running) { select undef, undef, undef, 0.05 }
-			_do_fault($node, $fault->[1], $fault->[2]);
+			_do_fault($node, @$fault[ 1 .. $#$fault ]);
 		}
 		# Sessions that wait for each other's locks most of the time are not worth waiting for.
 		my $until = time() + 40;
@@ -247,11 +256,12 @@ sub _round
 		_end_sessions($node, $db, @running);
 		for my $run (@running)
 		{
-			my @found = _session_problems($run->{out});
+			my @found = _session_problems($run->{out}, $points);
 			push @problems, map { "$run->{out}: $_" } @found > 3 ? @found[ 0 .. 2 ] : @found;
 		}
 		my $laps = $lap->('sessions');
 		_wait_for_server($node);
+		fault_clear($node) if $points;
 		for my $gid (split /\n/, $node->safe_psql($db, 'SELECT gid FROM pg_prepared_xacts WHERE database = current_database()'))
 		{
 			$node->safe_psql($db, "COMMIT PREPARED '$gid'");
@@ -265,7 +275,7 @@ sub _round
 			push @problems, map { "phase $phase: $_" } judge_all($node, $db, \%round);
 			push @problems, map { "phase $phase, oracle: $_" } _oracle($node, $db) unless $wild;
 		}
-		push @problems, _log_problems($node, $log_from);
+		push @problems, _log_problems($node, $log_from, $points);
 		note "round $number, phase $phase: $laps, " . $lap->('judges');
 		last if @problems;
 	}
@@ -335,7 +345,8 @@ sub _end
 	return @problems;
 }
 
-# fuzz_rounds(%options): seed, minutes, rounds, first, kind (wild or calm, for all rounds). Rounds until the time is over, or as many as asked; true when
+# fuzz_rounds(%options): seed, minutes, rounds, first, kind (wild or calm, for all rounds), points (whether to use
+# the library's fault points). Rounds until the time is over, or as many as asked; true when
 # none had a problem. Stops at the first that has, and leaves the server's folder behind.
 sub fuzz_rounds
 {
@@ -362,7 +373,7 @@ sub fuzz_rounds
 	note "seed $options{seed}";
 	while (1)
 	{
-		my @problems = eval { _round($node, $options{seed}, $number, \@types, \@base, $options{kind}) };
+		my @problems = eval { _round($node, $options{seed}, $number, \@types, \@base, $options{kind}, $options{points}) };
 		push @problems, "the round failed: $@" if $@;
 		unless (ok(!@problems, sprintf 'round %d of seed %d (%.0f s)', $number, $options{seed}, time() - $start))
 		{

@@ -120,14 +120,21 @@ sub fuzz_script
 	return [@parts];
 }
 
-# fuzz_faults(): what happens to the server meanwhile: [seconds to wait, what, to whom].
+# fuzz_faults($points): what happens to the server meanwhile: [seconds to wait, what, to whom]; with fault points or without.
 sub fuzz_faults
 {
+	my ($points) = @_;
 	my @plan;
 	for (1 .. fuzz_lot(0, 0, 1, 1, 2, 4))
 	{
 		my $what = fuzz_lot(qw(kill kill kill terminate terminate cancel restart_immediate restart_fast reload reload checkpoint));
 		push @plan, [ 0.2 + rand 3, $what, fuzz_lot('cdc decoder', 'cdc capture worker', 'cdc launcher', 'cdc cleanup worker', 'checkpointer', 'walwriter', 'client') ];
+	}
+	return @plan unless $points;
+	# Points of the code, by their place in the library's list, at one of the next passings.
+	for (1 .. fuzz_lot(0, 1, 1, 2, 4))
+	{
+		push @plan, [ 0.1 + rand 1.5, 'point', rand, fuzz_lot('kill', 'kill', 'error', 'oom') . ':' . fuzz_lot(1, 1, 2, 5) ];
 	}
 	return @plan;
 }

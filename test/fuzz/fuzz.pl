@@ -14,6 +14,6 @@ my %options = (seed => 0, minutes => 1, rounds => 0, first => 1);
 GetOptions(\%options, 'seed=i', 'minutes=f', 'rounds=i', 'first=i') or exit 2;
 $options{seed} ||= 1 + int rand 999_999_999;
 
-my $ok = fuzz_rounds(%options);
+my $ok = fuzz_rounds(%options, points => $ENV{CDC_TEST_FAULTS});
 done_testing();
 exit($ok ? 0 : 1);
