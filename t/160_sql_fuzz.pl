@@ -15,7 +15,7 @@ use Test::More;
 
 my $seed  = random_seed();
 my $full  = $ENV{CDC_TEST_FULL};
-my $calls = $ENV{CDC_TEST_CALLS} // ($full ? 20_000 : 500);
+my $calls = $ENV{CDC_TEST_CALLS} // ($full ? 20_000 : 400);
 my $batch = 250;
 
 my $node = cdc_node(
