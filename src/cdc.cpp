@@ -16,7 +16,7 @@
 #include "worker/wake.hpp"
 
 extern "C" {
-PG_MODULE_MAGIC;
+CDC_MODULE_MAGIC;
 
 PGDLLEXPORT void _PG_init(void);
 }

@@ -75,6 +75,24 @@ install_server() {
 	return "$status"
 }
 
+# suite_of MAJOR: the Debian suite that has that version of the server.
+suite_of() {
+	case $1 in
+		15) echo bookworm ;;
+		17) echo trixie ;;
+		18) echo forky ;;
+		*) die "no Debian suite is known to have version $1 of the server" ;;
+	esac
+}
+
+# server_is_here MAJOR: this machine has that version, or its Debian can install it. For others there is tools/lane.
+server_is_here() {
+	[ "$(dpkg-query -W -f '${Status}' "postgresql-$1" 2>/dev/null)" != 'install ok installed' ] || return 0
+	! apt-cache policy "postgresql-$1" 2>/dev/null | grep -q 'Candidate: [0-9]' || return 0
+	# The package lists may not be there yet.
+	[ "$(. /etc/os-release && echo "$VERSION_CODENAME")" = "$(suite_of "$1")" ]
+}
+
 # use_server MAJOR [PG_CONFIG]: installs what is missing and sets pg_config, bindir, major. A pg_config
 # of one's own needs nothing but a compiler.
 use_server() {

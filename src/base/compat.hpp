@@ -21,11 +21,19 @@ extern "C" {
 #include "catalog/pg_tablespace.h"
 #include "commands/defrem.h"
 #include "nodes/parsenodes.h"
+#include "replication/slot.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
 }
+
+/* 18: the server shows the name and version of a library. */
+#if PG_VERSION_NUM >= 180000
+#define CDC_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "cdc", .version = CDC_VERSION)
+#else
+#define CDC_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
 
 /* 16: one object_ownercheck and object_aclcheck for all kinds of objects. */
 inline bool
@@ -148,17 +156,6 @@ compat_lock_held_by_me(const LOCKTAG *tag, LOCKMODE lockmode)
 #define CDC_REPLICATION_SLOT_ACQUIRE(name) ReplicationSlotAcquire(name, false, true)
 #endif
 
-/*
- * 17: the standbys in synchronized_standby_slots must have received WAL up to there before a failover slot is
- * confirmed. True when they have, or none is named. Else what is in the way is logged at that level.
- */
-#if PG_VERSION_NUM < 170000
-#define CDC_STANDBYS_HAVE(lsn, elevel) (true)
-#else
-#define CDC_STANDBYS_HAVE(lsn, elevel)                                                             \
-	(!MyReplicationSlot->data.failover || StandbySlotsHaveCaughtup(lsn, elevel))
-#endif
-
 /* Overwrites a row of a table without indexes. */
 #if PG_VERSION_NUM < 160000
 #define CDC_HEAP_UPDATE(relation, tid, tuple) simple_heap_update(relation, tid, tuple)
@@ -196,12 +193,60 @@ compat_transaction_has_ended(TransactionId xid)
 #define CDC_REPLORIGIN_SESSION_SETUP(origin) replorigin_session_setup(origin, 0)
 #endif
 
-/* The server has removed WAL that a slot needs. Under the slot's spinlock. */
+/*
+ * Why the server has made a slot useless: one of the texts below, or NULL when it has not. Under the slot's
+ * spinlock.
+ */
+inline const char *
+compat_slot_invalidation(const ReplicationSlot *slot)
+{
+	constexpr const char *kRemoved = "The server has removed WAL that capture needed.";
 #if PG_VERSION_NUM < 160000
-#define CDC_SLOT_INVALIDATED(slot) (!XLogRecPtrIsInvalid((slot)->data.invalidated_at))
+	return XLogRecPtrIsInvalid(slot->data.invalidated_at) ? nullptr : kRemoved;
 #else
-#define CDC_SLOT_INVALIDATED(slot) ((slot)->data.invalidated != RS_INVAL_NONE)
+	switch (slot->data.invalidated)
+	{
+		case RS_INVAL_NONE:
+			return nullptr;
+		case RS_INVAL_HORIZON:
+			return "The server has removed old catalog rows that capture needed.";
+		case RS_INVAL_WAL_LEVEL:
+			return "The server has run with a wal_level that capture cannot use.";
+#if PG_VERSION_NUM >= 180000
+		case RS_INVAL_IDLE_TIMEOUT:
+			return "Capture was stopped for longer than idle_replication_slot_timeout.";
 #endif
+		case RS_INVAL_WAL_REMOVED:
+			break;
+	}
+	return kRemoved;
+#endif
+}
+
+/* 18: the server may give up a slot that nobody uses for so many seconds; 0: never. */
+inline int
+compat_idle_slot_timeout()
+{
+#if PG_VERSION_NUM >= 180000
+	return idle_replication_slot_timeout_secs;
+#else
+	return 0;
+#endif
+}
+
+/*
+ * 17: the standbys that may take over with a copy of the slot this process holds have WAL up to `lsn`.
+ * `tell` logs what is wrong with those that are not even connected.
+ */
+inline bool
+compat_standbys_have(XLogRecPtr lsn, bool tell)
+{
+#if PG_VERSION_NUM >= 170000
+	return !MyReplicationSlot->data.failover || StandbySlotsHaveCaughtup(lsn, tell ? LOG : DEBUG1);
+#else
+	return true;
+#endif
+}
 
 /* A tree walker as the server's walkers want it; until 16 they declare it without arguments. */
 inline auto

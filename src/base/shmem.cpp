@@ -65,8 +65,8 @@ startup_hook()
 			DatabaseEntry &entry = shared_state->entries[i];
 			for (pg_atomic_uint64 *counter :
 				 {&entry.captured_lsn, &entry.written_lsn, &entry.read_lsn, &entry.confirmed_lsn,
-				  &entry.last_commit_time, &entry.transactions, &entry.changes, &entry.rows,
-				  &entry.writing_lsn, &entry.wanted_lsn})
+				  &entry.standbys_awaited_since, &entry.last_commit_time, &entry.transactions,
+				  &entry.changes, &entry.rows, &entry.writing_lsn, &entry.wanted_lsn})
 				pg_atomic_init_u64(counter, 0);
 			pg_atomic_init_u32(&entry.decoder_sleeping, 0);
 			ConditionVariableInit(&entry.progress_cv);

@@ -131,6 +131,8 @@ struct DatabaseEntry
 	pg_atomic_uint64 written_lsn;	   /* writer: end of the last captured commit */
 	pg_atomic_uint64 read_lsn;		   /* decoder: WAL read so far */
 	pg_atomic_uint64 confirmed_lsn;	   /* decoder: slot confirmed up to */
+	pg_atomic_uint64
+		standbys_awaited_since;		   /* decoder: TimestampTz; 0: it does not wait for standbys */
 	pg_atomic_uint64 last_commit_time; /* writer: TimestampTz of the last captured commit */
 	pg_atomic_uint64 transactions;	   /* writer: source transactions captured since start */
 	pg_atomic_uint64 changes;		   /* writer: source row changes */

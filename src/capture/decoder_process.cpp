@@ -8,9 +8,10 @@
  *	  latch at once. On a busy one that would cost every commit a signal: then it naps without
  *	  raising the flag, and a nap's worth of commits is decoded together.
  *
- *	  Confirming. The slot is confirmed only to a progress whose own commit record is on disk. A crash
+ *	  Confirming. The slot is confirmed only to a progress whose own commit record is on disk, from 17 on
+ *	  also on the standbys that synchronized_standby_slots names. A crash
  *	  loses a confirmation, never a change: decoding starts earlier then, and transactions that
- *	  end at or before the writer's progress are skipped. And, from 17 on, once the standbys that may be promoted have it.
+ *	  end at or before the writer's progress are skipped.
  */
 #include "cdc.hpp"
 
@@ -57,7 +58,9 @@ constexpr long kSleepMs = 1000;
 /* Foreign WAL between two Position items while there is more to read. */
 constexpr uint64 kPositionStep = uint64{16} * 1024 * 1024;
 constexpr int kRecordsBetweenChecks = 256;
-constexpr int64 kTellOfStandbysUs = 60 * USECS_PER_SEC;
+/* The log tells of standbys that are not even connected this long after they were waited for first. */
+constexpr int64 kTellOfStandbysFirstUs = 10 * USECS_PER_SEC;
+constexpr int64 kTellOfStandbysAgainUs = 10 * USECS_PER_MINUTE;
 
 bool active = false;
 
@@ -69,12 +72,12 @@ struct Decoder
 	QueueSender *sender;
 	MemoryContext memory;
 	ResourceOwner owner;
-	XLogRecPtr sent_position;	  /* end of the last Position item */
-	XLogRecPtr tried_up_to;		  /* readable WAL at the last attempt that found no whole record */
-	XLogRecPtr confirm_lsn;		  /* to confirm next ... */
-	XLogRecPtr confirm_when_lsn;  /* ... once this is on disk; invalid: nothing pending */
-	TimestampTz told_of_standbys; /* when the log was told last what is wrong with them */
-	TimestampTz window_start;	  /* pace: measured since */
+	XLogRecPtr sent_position;	 /* end of the last Position item */
+	XLogRecPtr tried_up_to;		 /* readable WAL at the last attempt that found no whole record */
+	XLogRecPtr confirm_lsn;		 /* to confirm next ... */
+	XLogRecPtr confirm_when_lsn; /* ... once this is on disk; invalid: nothing pending */
+	TimestampTz tell_of_standbys_at;
+	TimestampTz window_start; /* pace: measured since */
 	uint64 window_transactions;
 	bool busy;
 	uint64 records; /* read since the server started, by us and those before us */
@@ -127,20 +130,30 @@ send_position(Decoder *decoder)
 }
 
 /*
- * A standby with the slot but without the batch whose progress the slot is confirmed to would find a gap when it is
- * promoted. So whoever is named in synchronized_standby_slots must have the batch first.
+ * A standby that takes over with a copy of our slot must have the progress that the slot was confirmed to:
+ * else what is between the two would be a gap there. Readers wait for nothing here.
  */
 bool
-standbys_have(Decoder *decoder, XLogRecPtr lsn)
+standbys_have(Decoder *decoder, XLogRecPtr own_commit)
 {
+	pg_atomic_uint64 *since = &decoder->entry->standbys_awaited_since;
 	TimestampTz now = GetCurrentTimestamp();
-	bool tell =
-		now >= decoder->told_of_standbys + kTellOfStandbysUs || now < decoder->told_of_standbys;
+	bool waiting = pg_atomic_read_u64(since) != 0;
+	bool tell = waiting && now >= decoder->tell_of_standbys_at;
 
-	if (CDC_STANDBYS_HAVE(lsn, tell ? LOG : DEBUG1))
+	if (compat_standbys_have(own_commit, tell))
+	{
+		if (waiting)
+			pg_atomic_write_u64(since, 0);
 		return true;
-	if (tell)
-		decoder->told_of_standbys = now;
+	}
+	if (!waiting)
+	{
+		pg_atomic_write_u64(since, now);
+		decoder->tell_of_standbys_at = now + kTellOfStandbysFirstUs;
+	}
+	else if (tell)
+		decoder->tell_of_standbys_at = now + kTellOfStandbysAgainUs;
 	return false;
 }
 
@@ -349,6 +362,7 @@ run_decoder(dsm_segment *segment, Channel *channel, DatabaseEntry *entry, Memory
 	decoder->context =
 		CreateDecodingContext(channel->start_lsn, NIL, false, &routine, nullptr, nullptr, nullptr);
 	pg_atomic_write_u64(&entry->confirmed_lsn, MyReplicationSlot->data.confirmed_flush);
+	pg_atomic_write_u64(&entry->standbys_awaited_since, 0);
 	transaction_stream_init(decoder->sender, channel->origin, memory);
 
 	/* Starting up has filled caches with today's catalog; decoding needs that of the WAL position. */

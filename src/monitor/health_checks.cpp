@@ -35,13 +35,15 @@ namespace
 constexpr int64 kStartingUs = 30 * USECS_PER_SEC;
 /* Idle processes look once a second; younger than this is "now". */
 constexpr int64 kNowUs = 3 * USECS_PER_SEC;
+/* Standbys lag behind by less than this all the time. */
+constexpr int64 kStandbysUs = 10 * USECS_PER_SEC;
 constexpr double kMegabyte = 1024.0 * 1024.0;
 
 struct SlotCopy
 {
 	bool exists;
-	bool ours; /* of plugin cdc */
-	bool invalidated;
+	bool ours;				 /* of plugin cdc */
+	const char *invalidated; /* NULL: it is not */
 	int active_pid;
 	XLogRecPtr restart_lsn;
 	XLogRecPtr confirmed_lsn;
@@ -128,7 +130,7 @@ read_slot(Oid database_oid)
 			{
 				copy.exists = slot->data.persistency == RS_PERSISTENT;
 				copy.ours = strcmp(NameStr(slot->data.plugin), "cdc") == 0;
-				copy.invalidated = CDC_SLOT_INVALIDATED(slot);
+				copy.invalidated = compat_slot_invalidation(slot);
 				copy.active_pid = slot->active_pid;
 				copy.restart_lsn = slot->data.restart_lsn;
 				copy.confirmed_lsn = slot->data.confirmed_flush;
@@ -211,7 +213,13 @@ check_worker(HealthReport *report, const Facts &facts)
 			if (!facts.wanted)
 			{
 				item->status = HealthStatus::Warning;
-				say(item->detail, "The job is stopped. WAL is kept until it is started again.");
+				if (compat_idle_slot_timeout() > 0)
+					say(item->detail,
+						"The job is stopped. WAL is kept until it is started again, but not longer than "
+						"idle_replication_slot_timeout, %d s: then it is a gap.",
+						compat_idle_slot_timeout());
+				else
+					say(item->detail, "The job is stopped. WAL is kept until it is started again.");
 			}
 			else
 			{
@@ -247,7 +255,18 @@ check_decoder(HealthReport *report, const Facts &facts)
 
 	if (entry.decoder_pid != 0)
 	{
-		say(item->value, "running");
+		int64 since = pg_atomic_read_u64(&facts.shared->standbys_awaited_since);
+		if (since == 0 || since + kStandbysUs > GetCurrentTimestamp())
+		{
+			say(item->value, "running");
+			return;
+		}
+		item->status = HealthStatus::Warning;
+		say(item->value, "waits for standbys");
+		say(item->detail, "Changes are captured, but WAL is kept until the standbys of "
+						  "synchronized_standby_slots have it.");
+		say(item->action, "SELECT slot_name, active, restart_lsn FROM pg_replication_slots WHERE "
+						  "slot_type = 'physical';");
 		return;
 	}
 	say(item->value, "not running");
@@ -324,7 +343,12 @@ check_slot(HealthReport *report, const Facts &facts)
 		say(item->value, "of another plugin");
 		trouble = "Somebody has made a slot of this name.";
 	}
-	else if (facts.slot.invalidated || XLogRecPtrIsInvalid(facts.slot.restart_lsn))
+	else if (facts.slot.invalidated != nullptr)
+	{
+		say(item->value, "lost");
+		trouble = facts.slot.invalidated;
+	}
+	else if (XLogRecPtrIsInvalid(facts.slot.restart_lsn))
 	{
 		say(item->value, "lost");
 		trouble = "The server has removed WAL that capture needed.";

@@ -239,17 +239,16 @@ gap_find(const Identity &identity, const Progress &progress)
 	SpinLockAcquire(&slot->mutex);
 	XLogRecPtr confirmed = slot->data.confirmed_flush;
 	XLogRecPtr needed = slot->data.restart_lsn;
-	bool invalidated = CDC_SLOT_INVALIDATED(slot);
+	const char *invalidated = compat_slot_invalidation(slot);
 	bool ours = strcmp(NameStr(slot->data.plugin), "cdc") == 0;
 	SpinLockRelease(&slot->mutex);
-	if (invalidated || !ours)
+	if (invalidated != nullptr || !ours)
 	{
 		gap.reason =
 			psprintf("replication slot \"%s\" of change data capture cannot be used", slot_name);
 		gap.detail =
 			psprintf("%s Changes are captured up to %X/%X.",
-					 invalidated ? "It was invalidated: the server removed WAL that it needed."
-								 : "It belongs to another plugin.",
+					 invalidated != nullptr ? invalidated : "It belongs to another plugin.",
 					 CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
 		return gap;
 	}

@@ -107,8 +107,8 @@ forget_history(DatabaseEntry *entry)
 	entry->last_error_hint[0] = '\0';
 	for (pg_atomic_uint64 *counter :
 		 {&entry->captured_lsn, &entry->written_lsn, &entry->read_lsn, &entry->confirmed_lsn,
-		  &entry->last_commit_time, &entry->transactions, &entry->changes, &entry->rows,
-		  &entry->writing_lsn, &entry->wanted_lsn})
+		  &entry->standbys_awaited_since, &entry->last_commit_time, &entry->transactions,
+		  &entry->changes, &entry->rows, &entry->writing_lsn, &entry->wanted_lsn})
 		pg_atomic_write_u64(counter, 0);
 	monitor::monitor_state_forget(entry);
 }
