@@ -22,7 +22,8 @@ SELECT count(pg_create_physical_replication_slot('errors_rare_' || i)) > 0 AS ma
 FROM generate_series((SELECT count(*) FROM pg_replication_slots) + 1, current_setting('max_replication_slots')::integer) i;
 CALL cdc.sp_cdc_enable_db();
 SELECT count(pg_drop_replication_slot(slot_name)) > 0 AS dropped FROM pg_replication_slots WHERE slot_name ~ '^errors_rare_';
-SELECT count(*) FROM cdc.pg_stat_cdc;
+SELECT is_cdc_enabled FROM cdc.databases WHERE name = current_database();
+SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'cdc%' AND database = current_database();
 
 CALL cdc.sp_cdc_enable_db();
 
