@@ -30,7 +30,7 @@ namespace
 
 /* Relations that are not captured and may be remembered beside those that are. */
 constexpr long kUntrackedKept = 4096;
-/* Entries of captured tables that are not as they were: many are of tables that were dropped. */
+/* Entries of tables that are not as they were: many are of tables that were dropped. */
 constexpr int kStaleKept = 128;
 
 HTAB *sources = nullptr;
@@ -45,7 +45,7 @@ List *free_layouts = NIL;
 void
 make_stale(Source *source)
 {
-	if (source->valid && source->kind != SourceKind::Untracked)
+	if (source->valid)
 		nstale++;
 	source->valid = false;
 }
@@ -467,7 +467,7 @@ source_map_trim()
 	hash_seq_init(&scan, sources);
 	while (Source *source = static_cast<Source *>(hash_seq_search(&scan)))
 	{
-		if (source->kind == SourceKind::Untracked ? !is_full : source->valid)
+		if (source->valid && (source->kind != SourceKind::Untracked || !is_full))
 			continue;
 		give_layouts_back(source);
 		if (source->context != nullptr)

@@ -21,6 +21,7 @@
 #include "catalog/internal_ddl.hpp"
 #include "catalog/replica_identity.hpp"
 #include "catalog/source_table.hpp"
+#include "catalog/version.hpp"
 #include "jobs/job_catalog.hpp"
 #include "query/query_functions.hpp"
 #include "worker/registry.hpp"
@@ -228,6 +229,7 @@ CDC_FUNCTION(cdc_sp_cdc_disable_table)
 	require_writable("sp_cdc_disable_table");
 	refuse_in_extension_script("sp_cdc_disable_table");
 	/* Without its identity row the database can still be disabled, which comes by here. */
+	catalog::require_version();
 	if (!catalog::database_has_remains())
 		catalog::database_require_enabled();
 

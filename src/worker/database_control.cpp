@@ -284,6 +284,7 @@ CDC_FUNCTION(cdc_disable_db)
 {
 	require_writable("sp_cdc_disable_db");
 	require_enable_right("sp_cdc_disable_db");
+	catalog::require_version();
 	if (!catalog::database_has_remains())
 		catalog::database_require_enabled();
 	require_top_level_call(fcinfo, "sp_cdc_disable_db");

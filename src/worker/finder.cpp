@@ -228,6 +228,15 @@ finder_attend(long *nap)
 	return false;
 }
 
+int
+finder_starting()
+{
+	pid_t pid;
+
+	return handle != nullptr && GetBackgroundWorkerPid(handle, &pid) == BGWH_NOT_YET_STARTED ? 1
+																							 : 0;
+}
+
 void
 finder_begin()
 {

@@ -18,4 +18,7 @@ void finder_begin();
  */
 bool finder_attend(long *nap);
 
+/* Launcher only: how many such processes are registered and have not begun. */
+int finder_starting();
+
 } // namespace cdc::worker

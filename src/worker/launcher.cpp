@@ -303,7 +303,7 @@ launcher_loop()
 		find_databases(first_look);
 		TimestampTz now = GetCurrentTimestamp();
 		capture_first = capture_first && now >= started_at && now - started_at < kCaptureFirstUs;
-		bool others_too = !capture_first || registry_has_room_beside_capture();
+		bool others_too = !capture_first || registry_has_room_beside_capture(finder_starting());
 		if (!others_too)
 			nap = kLookForRoomMs;
 		else if (finder_attend(&nap) && capture_first)

@@ -387,7 +387,7 @@ registry_is_running(const DatabaseEntry &entry)
 }
 
 bool
-registry_has_room_beside_capture()
+registry_has_room_beside_capture(int starting)
 {
 	SharedState *shared = shmem_get();
 	int needed = 0;
@@ -396,12 +396,14 @@ registry_has_room_beside_capture()
 		for (int i = 0; i < shared->nentries; i++)
 		{
 			const DatabaseEntry &entry = shared->entries[i];
+			if (entry.cleanup.registered)
+				starting++;
 			if (OidIsValid(entry.database_oid) && entry.mode == WorkerMode::Continuous &&
 				entry.state != CaptureState::OutsideWindow)
 				needed += (entry.writer_pid == 0 ? 1 : 0) + (entry.decoder_pid == 0 ? 1 : 0);
 		}
 	});
-	return needed == 0 || compat_free_worker_processes() > needed;
+	return needed == 0 || compat_free_worker_processes() > needed + starting;
 }
 
 void

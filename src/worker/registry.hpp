@@ -32,8 +32,11 @@ DatabaseEntry *registry_assign(Oid database_oid);
  */
 void registry_release_unused(DatabaseEntry *entry);
 
-/* Whether there are more free worker slots than the started capture jobs will take. */
-bool registry_has_room_beside_capture();
+/*
+ * Whether there are more free worker slots than the started capture jobs will take, and `starting` other workers that
+ * are registered and have no process yet.
+ */
+bool registry_has_room_beside_capture(int starting);
 
 /* Sets the latch of the launcher, the writer or the decoder, whoever is there. */
 void registry_wake_launcher();

@@ -476,6 +476,8 @@ sub matrix_cleanup_fails
 	ok($node->poll_query_until($db, q(SELECT count(*) > 0 FROM cdc.dm_cdc_errors WHERE process = 'cleanup')), "$fault: it is recorded");
 	is(_value(q(SELECT status FROM cdc.health() WHERE check_name = 'cleanup')), 'warning', "$fault: health() shows it");
 	fault_clear($node);
+	# The run has said how it ended; its process is gone a little later.
+	ok($node->poll_query_until($db, q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'cdc cleanup worker')), "$fault: the worker ends");
 	_value(q(CALL cdc.sp_cdc_start_job('cleanup')));
 	_is_clean();
 	catalog_ok($node, $db, "$fault: and then the catalogs agree");
