@@ -556,24 +556,24 @@ relation_clear_privileges(Oid relation)
 void
 extension_add_member(Oid class_id, Oid object_id)
 {
-	ObjectAddress member;
-	ObjectAddress extension;
-	Oid type = InvalidOid;
+	/* Where ALTER EXTENSION DROP takes types along it refuses a member whose types are none: row type and array type follow. */
+	do
+	{
+		ObjectAddress member;
+		ObjectAddress extension;
 
-	ObjectAddressSet(member, class_id, object_id);
-	ObjectAddressSet(extension, ExtensionRelationId, cdc_extension_oid());
-	recordDependencyOn(&member, &extension, DEPENDENCY_EXTENSION);
-	recordExtObjInitPriv(object_id, class_id);
-
-	/* ALTER EXTENSION DROP refuses a member whose types are none where it takes them along. */
-	if (!kMembersTakeTheirTypesAlong)
-		return;
-	if (class_id == TypeRelationId)
-		type = get_array_type(object_id);
-	else if (class_id == RelationRelationId)
-		type = get_rel_type_id(object_id);
-	if (OidIsValid(type))
-		extension_add_member(TypeRelationId, type);
+		ObjectAddressSet(member, class_id, object_id);
+		ObjectAddressSet(extension, ExtensionRelationId, cdc_extension_oid());
+		recordDependencyOn(&member, &extension, DEPENDENCY_EXTENSION);
+		recordExtObjInitPriv(object_id, class_id);
+		if (class_id == TypeRelationId)
+			object_id = get_array_type(object_id);
+		else if (class_id == RelationRelationId)
+			object_id = get_rel_type_id(object_id);
+		else
+			object_id = InvalidOid;
+		class_id = TypeRelationId;
+	} while (kMembersTakeTheirTypesAlong && OidIsValid(object_id));
 }
 
 } // namespace cdc::catalog
