@@ -553,27 +553,35 @@ relation_clear_privileges(Oid relation)
 	CommandCounterIncrement();
 }
 
+static void
+add_one_member(Oid class_id, Oid object_id)
+{
+	ObjectAddress member;
+	ObjectAddress extension;
+
+	if (!OidIsValid(object_id))
+		return;
+	ObjectAddressSet(member, class_id, object_id);
+	ObjectAddressSet(extension, ExtensionRelationId, cdc_extension_oid());
+	recordDependencyOn(&member, &extension, DEPENDENCY_EXTENSION);
+	recordExtObjInitPriv(object_id, class_id);
+}
+
 void
 extension_add_member(Oid class_id, Oid object_id)
 {
-	/* Where ALTER EXTENSION DROP takes types along it refuses a member whose types are none: row type and array type follow. */
-	do
+	add_one_member(class_id, object_id);
+	/* ALTER EXTENSION DROP refuses a member whose types are none where it takes them along. */
+	if (!kMembersTakeTheirTypesAlong)
+		return;
+	Oid type = class_id == TypeRelationId ? object_id : InvalidOid;
+	if (class_id == RelationRelationId)
 	{
-		ObjectAddress member;
-		ObjectAddress extension;
-
-		ObjectAddressSet(member, class_id, object_id);
-		ObjectAddressSet(extension, ExtensionRelationId, cdc_extension_oid());
-		recordDependencyOn(&member, &extension, DEPENDENCY_EXTENSION);
-		recordExtObjInitPriv(object_id, class_id);
-		if (class_id == TypeRelationId)
-			object_id = get_array_type(object_id);
-		else if (class_id == RelationRelationId)
-			object_id = get_rel_type_id(object_id);
-		else
-			object_id = InvalidOid;
-		class_id = TypeRelationId;
-	} while (kMembersTakeTheirTypesAlong && OidIsValid(object_id));
+		type = get_rel_type_id(object_id);
+		add_one_member(TypeRelationId, type);
+	}
+	if (OidIsValid(type))
+		add_one_member(TypeRelationId, get_array_type(type));
 }
 
 } // namespace cdc::catalog
