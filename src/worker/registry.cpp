@@ -403,7 +403,8 @@ registry_has_room_beside_capture(int starting)
 				needed += (entry.writer_pid == 0 ? 1 : 0) + (entry.decoder_pid == 0 ? 1 : 0);
 		}
 	});
-	return needed == 0 || compat_free_worker_processes() > needed + starting;
+	/* One more: who has just ended has given back its process, and its worker slot a moment later. */
+	return needed == 0 || compat_free_worker_processes() > needed + starting + 1;
 }
 
 void
