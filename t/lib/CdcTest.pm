@@ -190,7 +190,7 @@ sub fault_points
 sub fault_set
 {
 	my ($node, $faults) = @_;
-	# Only the marks of those that are asked for now: a worker that has not heard of it must not repeat a former one.
+	# Marks of former faults stay: until a worker has read the new setting, they keep it from repeating what was asked for before.
 	fault_rearm($node, $faults =~ /([\w-]+):\w/g) if $faults ne '';
 	$node->safe_psql('postgres', "ALTER SYSTEM SET cdc.fault = '$faults'");
 	# It may happen at once, and take our connection along.

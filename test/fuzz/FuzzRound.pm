@@ -62,9 +62,13 @@ sub _start_session
 		open STDIN, '<', '/dev/null' or die;
 		open STDOUT, '>', "$stem.out" or die;
 		open STDERR, '>&', \*STDOUT or die;
-		@ENV{qw(PSQL READY CONN)} = ($psql, $ready, $node->connstr($db));
-		exec 'sh', '-c', 'for file; do until "$READY" -q -d "$CONN"; do sleep 0.1; done; "$PSQL" -XAtq -d "$CONN" -f "$file"; done', 'session', @files
-		  or POSIX::_exit(127);
+		my $server = $node->connstr($db);
+		for my $file (@files)
+		{
+			eval { wait_until(sub { system($ready, '-q', '-d', $server) == 0 }, 'the server comes back'); 1 } or POSIX::_exit(1);
+			system $psql, '-XAtq', '-d', $server, '-f', $file;
+		}
+		POSIX::_exit(0);
 	}
 	return { pid => $pid, out => "$stem.out", alive => 1 };
 }
@@ -85,7 +89,7 @@ sub _end_sessions
 		waitpid $run->{pid}, 0 if $run->{alive};
 	}
 	_wait_for_server($node);
-	# A shell that is gone leaves its psql behind for a moment.
+	# A session that is gone leaves its psql behind for a moment.
 	wait_until(
 		sub {
 			(eval { $node->psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '$db' AND backend_type = 'client backend'") } // '') eq '0'
