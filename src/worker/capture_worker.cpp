@@ -28,6 +28,7 @@
 #include "monitor/health_checks.hpp"
 #include "monitor/scan_sessions.hpp"
 #include "worker/gap_control.hpp"
+#include "worker/register_process.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -276,19 +277,10 @@ start_decoder(CaptureWorker *worker, const Identity &identity, RepOriginId origi
 	shm_mq *ring = shm_mq_create(reinterpret_cast<char *>(channel) + kChannelRingOffset, ring_size);
 	shm_mq_set_receiver(ring, MyProc);
 
-	BackgroundWorker decoder;
-	memset(&decoder, 0, sizeof(decoder));
-	decoder.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	decoder.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	decoder.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(decoder.bgw_library_name, "cdc", sizeof(decoder.bgw_library_name));
-	strlcpy(decoder.bgw_function_name, "cdc_decoder_main", sizeof(decoder.bgw_function_name));
-	strlcpy(decoder.bgw_name, "cdc decoder", BGW_MAXLEN);
-	strlcpy(decoder.bgw_type, "cdc decoder", BGW_MAXLEN);
-	decoder.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(worker->segment));
-	decoder.bgw_notify_pid = MyProcPid;
-	BackgroundWorkerHandle *handle;
-	if (!RegisterDynamicBackgroundWorker(&decoder, &handle))
+	BackgroundWorkerHandle *handle =
+		register_process("cdc decoder", "cdc_decoder_main",
+						 UInt32GetDatum(dsm_segment_handle(worker->segment)));
+	if (handle == nullptr)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("could not start the decoder: no free background worker slot"),

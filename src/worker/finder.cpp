@@ -24,6 +24,7 @@
 #include "catalog/catalog_rows.hpp"
 #include "catalog/database.hpp"
 #include "worker/finder.hpp"
+#include "worker/register_process.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -209,21 +210,11 @@ finder_attend(long *nap)
 	if (done)
 		return false;
 
-	BackgroundWorker worker;
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "cdc", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "cdc_finder_main", sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_name, "cdc finder", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "cdc finder", BGW_MAXLEN);
-	worker.bgw_main_arg = ObjectIdGetDatum(shared->finder_database);
-	worker.bgw_notify_pid = MyProcPid;
-	if (RegisterDynamicBackgroundWorker(&worker, &handle))
+	handle = register_process("cdc finder", "cdc_finder_main",
+							  ObjectIdGetDatum(shared->finder_database));
+	if (handle != nullptr)
 		return true;
 	/* All worker slots are taken, which may pass: workers that cannot be started say so themselves. */
-	handle = nullptr;
 	*nap = Min(*nap, 1000L);
 	return false;
 }

@@ -17,6 +17,7 @@
 #include "monitor/health_checks.hpp"
 #include "worker/finder.hpp"
 #include "worker/launcher.hpp"
+#include "worker/register_process.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
@@ -153,27 +154,17 @@ start_worker(int index, WorkerMode mode)
 {
 	DatabaseEntry *entry = &shmem_get()->entries[index];
 	bool creates_slot = mode == WorkerMode::CreateSlot;
-	BackgroundWorker worker;
-
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "cdc", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name,
-			creates_slot ? "cdc_slot_creator_main" : "cdc_capture_worker_main",
-			sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_name, creates_slot ? "cdc decoder" : "cdc capture worker", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, creates_slot ? "cdc decoder" : "cdc capture worker", BGW_MAXLEN);
-	worker.bgw_main_arg = Int32GetDatum(index);
-	worker.bgw_notify_pid = MyProcPid;
 
 	with_lock(shmem_get()->lock, LW_EXCLUSIVE, [&] {
 		entry->registered = true;
 		entry->state = CaptureState::Starting;
 	});
 	CDC_FAULT("launcher-register");
-	if (RegisterDynamicBackgroundWorker(&worker, &handles[index]))
+	handles[index] =
+		register_process(creates_slot ? "cdc decoder" : "cdc capture worker",
+						 creates_slot ? "cdc_slot_creator_main" : "cdc_capture_worker_main",
+						 Int32GetDatum(index));
+	if (handles[index] != nullptr)
 	{
 		CDC_FAULT("launcher-registered");
 		return;
@@ -189,7 +180,6 @@ start_worker(int index, WorkerMode mode)
 	error.hint = pstrdup("Raise max_worker_processes and restart the server.");
 	ereport(LOG, (errcode(error.sqlerrcode), errmsg_internal("%s", error.message),
 				  errdetail_internal("%s", error.detail), errhint("%s", error.hint)));
-	handles[index] = nullptr;
 	monitor::error_log_note(entry, "launcher", error, kCaptureJobFailed);
 	if (mode == WorkerMode::Continuous)
 		registry_record_error(entry, error);
@@ -210,23 +200,12 @@ void
 start_cleanup_worker(int index)
 {
 	DatabaseEntry *entry = &shmem_get()->entries[index];
-	BackgroundWorker worker;
-
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "cdc", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "cdc_cleanup_worker_main", sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_name, "cdc cleanup worker", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "cdc cleanup worker", BGW_MAXLEN);
-	worker.bgw_main_arg = Int32GetDatum(index);
-	worker.bgw_notify_pid = MyProcPid;
 
 	jobs::cleanup_mark_registered(entry, true);
-	if (RegisterDynamicBackgroundWorker(&worker, &cleanup_handles[index]))
+	cleanup_handles[index] =
+		register_process("cdc cleanup worker", "cdc_cleanup_worker_main", Int32GetDatum(index));
+	if (cleanup_handles[index] != nullptr)
 		return;
-	cleanup_handles[index] = nullptr;
 	jobs::cleanup_could_not_start(entry,
 								  "could not start a worker: no free background worker slot");
 	ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
