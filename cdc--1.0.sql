@@ -1567,7 +1567,8 @@ WHERE s.found IS NOT NULL AND ((s.last OPERATOR(pg_catalog.-) 6) IS DISTINCT FRO
 					AND a.attnum OPERATOR(pg_catalog.=) p.column_id)))
 UNION ALL
 SELECT 3, pg_catalog.format('The source of capture instance "%s" does not exist, and its drop was not noticed.', s.capture_instance),
-	pg_catalog.format('CALL cdc.sp_cdc_disable_table(, , %L); as owner of the database.', s.capture_instance)
+	-- The table's name is not known any more, and not asked for.
+	pg_catalog.format('CALL cdc.sp_cdc_disable_table(''-'', ''-'', %L);', s.capture_instance)
 FROM shape AS s
 WHERE NOT s.has_drop_pending AND NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) s.source_object_id)
 UNION ALL

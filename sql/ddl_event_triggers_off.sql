@@ -6,7 +6,11 @@
 \set ECHO all
 SET client_min_messages = warning;
 CREATE TABLE item (id integer PRIMARY KEY, a text, b text, c integer);
+CREATE TABLE parted (id integer PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);
+CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (10) TO (20);
 CALL cdc.sp_cdc_enable_table('src', 'item', NULL);
+CALL cdc.sp_cdc_enable_table('src', 'parted', NULL);
 INSERT INTO item VALUES (1, 'a', 'b', 1);
 ALTER EVENT TRIGGER cdc_ddl_command_start DISABLE;
 ALTER EVENT TRIGGER cdc_ddl_command_end DISABLE;
@@ -39,7 +43,28 @@ INSERT INTO other VALUES (1);
 CALL cdc.wait_for_capture();
 SELECT count(*) FROM changes('src_item');
 SELECT * FROM replay('src_other');
-CALL cdc.sp_cdc_disable_table('src', 'thing', 'src_item');
+-- health() names it; what it says is done, and leaves nothing behind. With it goes what was remembered of partitions that
+-- were dropped unseen.
+DROP TABLE parted_2;
+SELECT status, value, detail, action FROM cdc.health() WHERE check_name = 'catalog';
+SELECT action FROM cdc.health() WHERE check_name = 'catalog' \gexec
+SELECT status, value, detail, action FROM cdc.health() WHERE check_name = 'catalog';
+SELECT source_object_id::regclass FROM cdc._replica_identity ORDER BY source_object_id::regclass::text;
+CALL cdc.wait_for_capture();
+SELECT capture_instance FROM cdc.change_tables ORDER BY 1;
+SELECT relname FROM pg_class WHERE relnamespace = 'cdc'::regnamespace AND relname ~ '^(src_item|_dropped)';
+-- the others of two, and one with a partition tree
+CALL cdc.sp_cdc_enable_table('src', 'other', NULL, 'second');
+DROP TABLE other, parted;
+SELECT status, value, detail, action FROM cdc.health() WHERE check_name = 'catalog';
+SELECT action FROM cdc.health() WHERE check_name = 'catalog' \gexec
+SELECT action FROM cdc.health() WHERE check_name = 'catalog' \gexec
+SELECT action FROM cdc.health() WHERE check_name = 'catalog' \gexec
+SELECT status, value FROM cdc.health() WHERE check_name = 'catalog';
+SELECT count(*) FROM cdc.change_tables;
+SELECT count(*) FROM cdc._replica_identity;
+CREATE TABLE other (id integer PRIMARY KEY);
+CALL cdc.sp_cdc_enable_table('src', 'other', NULL);
 ALTER EVENT TRIGGER cdc_ddl_command_start ENABLE ALWAYS;
 ALTER EVENT TRIGGER cdc_ddl_command_end ENABLE ALWAYS;
 ALTER EVENT TRIGGER cdc_sql_drop ENABLE ALWAYS;

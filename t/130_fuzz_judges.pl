@@ -67,6 +67,14 @@ finds(qr/is remembered for/, q(INSERT INTO cdc._replica_identity VALUES ('pg_cla
 finds(qr/replica_identity/, 'ALTER TABLE t REPLICA IDENTITY DEFAULT', 'ALTER TABLE t REPLICA IDENTITY FULL', 'a replica identity that was changed');
 finds(qr/relation _dropped_5 belongs to nothing/, 'CREATE TABLE cdc._dropped_5 (a int)', 'DROP TABLE cdc._dropped_5', 'a change table that was left behind');
 finds(qr/function .* belongs to nothing/, 'CREATE FUNCTION cdc.fn_cdc_get_all_changes_x() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$', 'DROP FUNCTION cdc.fn_cdc_get_all_changes_x', 'a query function that was left behind');
+my $off = join '', map { "ALTER EVENT TRIGGER $_ DISABLE;" } qw(cdc_ddl_command_start cdc_ddl_command_end cdc_sql_drop);
+my $on = $off =~ s/DISABLE/ENABLE ALWAYS/gr;
+finds(qr/u: its source is gone/, "CREATE TABLE u (id int PRIMARY KEY); CALL cdc.sp_cdc_enable_table('public', 'u', NULL, capture_instance => 'u');
+		$off DROP TABLE u; $on CALL cdc.wait_for_capture()",
+	'SELECT fuzz.note_unseen(true)', 'an instance whose source went without a mark');
+is(join("\n", judge_all($node, $db, \%round)), '', 'which is right when no event trigger could see it, and health() says so');
+finds(qr/health\(\) says of the catalog: critical, 2 problems/, 'SET allow_system_table_mods = on; ALTER EXTENSION cdc DROP TABLE cdc._errors', 'ALTER EXTENSION cdc ADD TABLE cdc._errors', 'anything else that health() says of the catalog');
+$node->safe_psql($db, q(CALL cdc.sp_cdc_disable_table('-', '-', 'u'); CALL cdc.wait_for_capture()));
 finds(qr/earlier than the row before/, q(UPDATE cdc.lsn_time_mapping SET tran_end_time = tran_end_time + '1 day' WHERE change_count = 4), q(UPDATE cdc.lsn_time_mapping SET tran_end_time = tran_end_time - interval '1 day' WHERE change_count = 4), 'a time that goes back');
 is(join("\n", judge_all($node, $db, \%round)), '', 'everything was repaired');
 $node->stop;

@@ -138,6 +138,7 @@ remove_instances(List *instances)
 			if (capture_instance_by_id(instance->instance_id, true) != nullptr)
 				instance_remove(*instance);
 		}
+		replica_identity_forget_dropped();
 		/* The worker keeps running without its job: it moves the slot on, and drops what is left. */
 		if (instance_set_is_empty())
 		{

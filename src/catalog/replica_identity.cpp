@@ -295,6 +295,28 @@ replica_identity_forget(Oid relation)
 }
 
 void
+replica_identity_forget_dropped()
+{
+	List *gone = NIL;
+	ListCell *cell;
+
+	rows_scan("_replica_identity", nullptr, {}, AccessShareLock,
+			  [&](Relation table, HeapTuple tuple) {
+				  Oid relation =
+					  DatumGetObjectId(row_deform<kRiColumns>(table, tuple)[kRiSourceObjectId]);
+				  if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
+					  gone = lappend_oid(gone, relation);
+			  });
+	foreach (cell, gone)
+	{
+		/* A drop that was seen and committed just now has deleted the row. */
+		ScanKeyData key = scan_key(kRiSourceObjectId, F_OIDEQ, ObjectIdGetDatum(lfirst_oid(cell)));
+		rows_lock("_replica_identity", "_replica_identity_pkey", {&key, 1});
+		replica_identity_forget(lfirst_oid(cell));
+	}
+}
+
+void
 publications_warn()
 {
 	ListCell *cell;

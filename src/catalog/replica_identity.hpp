@@ -41,4 +41,7 @@ void publications_warn();
 /* Forgets a relation that is gone. */
 void replica_identity_forget(Oid relation);
 
+/* Forgets all that are gone, also those whose drop our event triggers did not see. */
+void replica_identity_forget_dropped();
+
 } // namespace cdc::catalog

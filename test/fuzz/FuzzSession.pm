@@ -92,7 +92,7 @@ sub _unseen
 	my ($round) = @_;
 	my @triggers = qw(cdc_ddl_command_start cdc_ddl_command_end cdc_sql_drop);
 	return "BEGIN;\n" . join('', map { "ALTER EVENT TRIGGER $_ DISABLE;\n" } @triggers)
-	  . _ddl($round) . _dml($round)
+	  . "SELECT fuzz.note_unseen(false);\n" . _ddl($round) . _dml($round) . "SELECT fuzz.note_unseen(true);\n"
 	  . join('', map { "ALTER EVENT TRIGGER $_ ENABLE ALWAYS;\n" } @triggers) . "COMMIT;\n";
 }
 
