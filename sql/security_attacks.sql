@@ -321,6 +321,28 @@ SELECT outcome('regress_cdc_attacker', $$SELECT count(*) FROM cdc.fn_cdc_get_all
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM regress_cdc_attacker;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM regress_cdc_attacker;
 
+-- 9. ANALYZE works as the owner of a table, and a change table belongs to a superuser. For a range it calls a function that
+-- comes with the type, whose owner is anybody.
+SET ROLE regress_cdc_owner;
+CREATE FUNCTION src.distance(float8, float8) RETURNS float8 LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM src.trap('distance'); RETURN $1 - $2; END $$;
+CREATE TYPE src.span AS RANGE (subtype = float8, subtype_diff = src.distance, multirange_type_name = src.spans);
+CREATE TABLE src.ranged (id integer PRIMARY KEY, r src.span, m src.spans, later text);
+CALL cdc.sp_cdc_enable_table('src', 'ranged', NULL);
+INSERT INTO src.ranged SELECT g, src.span(g, g + 1), src.spans(src.span(g, g + 1)) FROM generate_series(1, 50) AS g;
+ALTER TABLE src.ranged ALTER later TYPE src.span USING r;
+UPDATE src.ranged SET later = r;
+RESET ROLE;
+CALL cdc.wait_for_capture();
+DELETE FROM src.ran_as;
+ANALYZE cdc.src_ranged_ct;
+SELECT who, what FROM src.ran_as GROUP BY who, what ORDER BY who, what;
+-- what it may see it has seen
+SELECT attname FROM pg_statistic JOIN pg_attribute ON attrelid = starelid AND attnum = staattnum
+WHERE starelid IN (SELECT relid FROM pg_partition_tree('cdc.src_ranged_ct')) AND attname IN ('id', 'r', 'm', 'later') GROUP BY attname ORDER BY attname;
+-- the same on a table of its own, where that is right
+ANALYZE src.ranged;
+SELECT DISTINCT who, what FROM src.ran_as;
+
 -- As if nothing had happened.
 SELECT state, failures FROM cdc.pg_stat_cdc WHERE database = current_database();
 SELECT * FROM replay('src_secret');

@@ -34,6 +34,7 @@ extern "C" {
 #include "commands/tablespace.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
+#include "nodes/value.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/array.h"
@@ -70,6 +71,21 @@ create_statement(const char *relname, List *columns, const char *tablespace)
 	stmt->oncommit = ONCOMMIT_NOOP;
 	stmt->tablespacename = tablespace == nullptr ? nullptr : pstrdup(tablespace);
 	return stmt;
+}
+
+/*
+ * Whether ANALYZE of such a column runs code of whoever made the type: of a range, the function for the
+ * distance of its bounds. (Comparisons come from operator classes, output and analysis from base types, and
+ * those are made by superusers.)
+ */
+bool
+analyzing_runs_user_code(Oid type)
+{
+	Oid range = type_is_multirange(type) ? get_multirange_range(type) : type;
+
+	return type_is_range(range) &&
+		   lookup_type_cache(range, TYPECACHE_RANGE_INFO)->rng_subdiff_finfo.fn_oid >=
+			   FirstNormalObjectId;
 }
 
 /* The tablespace of a relation by name; NULL: the database's. */
@@ -305,6 +321,7 @@ leaf_create(Oid root, int32 instance_id, const LeafRange &range)
 		relation_hide_from_publications(leaf);
 		extension_add_member(RelationRelationId, leaf);
 		CommandCounterIncrement();
+		change_table_limit_statistics(leaf, false);
 		CDC_FAULT("leaf-create");
 		leaf_attach(root, name, range);
 		CDC_FAULT("leaf-attach");
@@ -367,9 +384,38 @@ change_table_create(const char *capture_instance, int32 instance_id,
 		CommandCounterIncrement();
 		relation_clear_privileges(root);
 		extension_add_member(RelationRelationId, root);
+		CommandCounterIncrement();
+		change_table_limit_statistics(root, false);
 	});
 	CommandCounterIncrement();
 	return root;
+}
+
+void
+change_table_limit_statistics(Oid table, bool recurse)
+{
+	/* As in columns_like: closed at once. */
+	Relation relation = table_open(table, NoLock);
+	TupleDesc descriptor = RelationGetDescr(relation);
+	List *names = NIL;
+	ListCell *cell;
+
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+		if (!attribute->attisdropped && analyzing_runs_user_code(attribute->atttypid))
+			names = lappend(names, pstrdup(NameStr(attribute->attname)));
+	}
+	table_close(relation, NoLock);
+
+	foreach (cell, names)
+	{
+		AlterTableCmd *command = makeNode(AlterTableCmd);
+		command->subtype = AT_SetStatistics;
+		command->name = static_cast<char *>(lfirst(cell));
+		command->def = reinterpret_cast<Node *>(makeInteger(0));
+		internal_alter_table(table, command, ShareUpdateExclusiveLock, recurse);
+	}
 }
 
 Oid

@@ -34,6 +34,13 @@ Oid change_table_create(const char *capture_instance, int32 instance_id,
 						std::span<const ChangeColumn> columns, const char *tablespace);
 
 /*
+ * Keeps ANALYZE, autovacuum's too, away from columns whose types would have it run code of users: it works as
+ * the owner of the table, who is a superuser here. To be called when columns were added; `recurse`: in the leaves
+ * too. SHARE UPDATE EXCLUSIVE on the table; the caller must not have it open.
+ */
+void change_table_limit_statistics(Oid table, bool recurse);
+
+/*
  * The leaf of change table `root` that covers lsn. Creates it when missing, and also the one
  * after it: a reader whose plan was made before a leaf was attached must not miss its rows, so a
  * leaf is there one step before its first row. Leaves are created and then attached (SHARE UPDATE

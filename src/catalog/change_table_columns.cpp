@@ -7,6 +7,7 @@
 #include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "catalog/catalog_rows.hpp"
+#include "catalog/change_table.hpp"
 #include "catalog/change_table_columns.hpp"
 #include "catalog/internal_ddl.hpp"
 #include "query/query_functions.hpp"
@@ -80,7 +81,10 @@ carry_out(Oid root, const ColumnPlan &plan, bool may_relabel)
 	if (plan.version == nullptr || !plan.version->current)
 		retire_current(root, *plan.column);
 	if (plan.version == nullptr)
+	{
 		alter_columns(root, AT_AddColumn, name, definition(name, plan.type));
+		change_table_limit_statistics(root, true);
+	}
 	else if (!plan.version->current)
 		rename_column(root, NameStr(plan.version->name), name);
 	if (plan.needs_relabel() && may_relabel)
