@@ -21,6 +21,8 @@ struct PendingDrops
 	List *instances;		/* int: instances whose source was dropped */
 	List *reported;			/* int: of these, whose failure is in the log */
 	TimestampTz not_before; /* when instances are tried next */
+	List *reported_tables;	/* Oid: of the tables, whose failure is in the log */
+	TimestampTz tables_not_before;
 };
 
 /* Finds what an earlier writer left. In a transaction; allocates in `memory`. */

@@ -488,10 +488,10 @@ sub matrix_cleanup_fails
 sub _who_fails
 {
 	my ($point) = @_;
-	return 'log' if $point eq 'instance-remove'; # tried again after half a minute
+	return 'log' if $point =~ /^(instance-remove|change-table-drop)$/; # tried again later, and capture goes on
 	return 'retry' if $point =~ /^cleanup-(mark|detach|drop|dropped|delete|mapping)$/; # a step that is tried again at once
 	return 'decoder' if $point =~ /^decoder-/;
-	return 'capture' if $point =~ /^(writer-|leaf-|event-|type-|change-table-drop|gap-record)/;
+	return 'capture' if $point =~ /^(writer-|leaf-|event-|type-|gap-record)/;
 	return 'enable' if $point =~ /^(slot-|enable-commit|enable-done|resume-commit|gap-close)/;
 	return 'cleanup' if $point =~ /^cleanup-/ && $point ne 'cleanup-mark-stored';
 	return '';
