@@ -43,6 +43,32 @@ $reader->quit;
 ok($node->poll_query_until($db, q(SELECT status <> 'running' FROM cdc.cleanup_runs ORDER BY run_id DESC LIMIT 1)), 'cleanup ends');
 is($node->safe_psql($db, q(SELECT status, message FROM cdc.cleanup_runs ORDER BY run_id DESC LIMIT 1)), 'succeeded|', 'a table that is disabled while cleanup runs is no error');
 
+# An instance is loaded with several scans. Disabled between two of them, it is unknown, and not damaged.
+$node->safe_psql($db, q(
+	CREATE TABLE torn (id int PRIMARY KEY, v text);
+	CREATE PROCEDURE enable_and_disable(times int) LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR i IN 1 .. times LOOP
+			CALL cdc.sp_cdc_enable_table('public', 'torn', NULL);
+			COMMIT;
+			CALL cdc.sp_cdc_disable_table('public', 'torn', 'all');
+			COMMIT;
+		END LOOP;
+	END $$;
+	CREATE FUNCTION load_it() RETURNS int LANGUAGE plpgsql AS $$
+	DECLARE
+		times int := 0;
+	BEGIN
+		WHILE to_regclass('enough') IS NULL LOOP
+			EXECUTE 'SELECT cdc.fn_cdc_get_column_ordinal(''public_torn'', ''id'')';
+			times := times + 1;
+		END LOOP;
+		RETURN times;
+	END $$));
+my @loaders = map { start_psql($node, $db, 'SELECT load_it()') } 1 .. 2;
+$node->safe_psql($db, 'CALL enable_and_disable(150); CREATE TABLE enough ()');
+like(finish_psql($_), qr/^\d+$/, 'an instance that goes while it is loaded is no error') for @loaders;
+
 # Tables that come and go: the first fill what is kept for later, the others may not add to it.
 sub passing_tables
 {

@@ -187,8 +187,16 @@ check_columns(ChangeWriter *writer, Layout *layout)
 		if (instance->discarded)
 			return;
 		AttrNumber places[MaxHeapAttributeNumber];
-		if (!type_change_map(type_change_request(writer, layout),
-							 RelationGetDescr(instance->append->relation), places))
+		std::optional<bool> in_place =
+			type_change_map(type_change_request(writer, layout),
+							RelationGetDescr(instance->append->relation), places);
+		if (!in_place)
+		{
+			/* Disabled since the layout was announced: its change table did not follow, and need not. */
+			instance->discarded = true;
+			return;
+		}
+		if (!*in_place)
 			in_context(writer->memory, [&] {
 				layout->lost =
 					type_change_lost({layout->columns, static_cast<size_t>(layout->ncolumns)},

@@ -365,7 +365,7 @@ type_change_follow(const TypeChangeRequest &request)
 	return text.data;
 }
 
-bool
+std::optional<bool>
 type_change_map(const TypeChangeRequest &request, TupleDesc leaf, AttrNumber *places)
 {
 	const int ncolumns = static_cast<int>(request.columns.size());
@@ -381,15 +381,15 @@ type_change_map(const TypeChangeRequest &request, TupleDesc leaf, AttrNumber *pl
 	};
 
 	CaptureInstance *instance = capture_instance_by_id(request.instance_id, true);
-	if (instance != nullptr)
-		capture_instance_require_whole(instance);
+	if (instance == nullptr)
+		return std::nullopt;
+	capture_instance_require_whole(instance);
 	for (int i = 0; i < kChangeLeadingColumns; i++)
 		places[i] = i + 1;
 	for (int i = 0; i < ncolumns; i++)
 	{
 		places[kChangeLeadingColumns + i] = 0;
-		if (instance == nullptr || i >= static_cast<int>(instance->columns.size()) ||
-			!has_values(request.columns[i]))
+		if (i >= static_cast<int>(instance->columns.size()) || !has_values(request.columns[i]))
 			continue;
 		/* A limit of the type may be in the way of readers only; another version is another column. */
 		ColumnPlan plan = column_plan(instance->columns[i], value_type(request.columns[i]));

@@ -51,8 +51,9 @@ char *type_change_follow(const TypeChangeRequest &request);
 /*
  * Where each column of such rows goes: attribute numbers of `leaf`, a leaf of the change table, for the
  * metadata and captured columns and __$command_id in this order; 0: nowhere. True when that is
- * where they are already.
+ * where they are already. Nothing when today's catalog does not have the instance any more.
  */
-bool type_change_map(const TypeChangeRequest &request, TupleDesc leaf, AttrNumber *places);
+std::optional<bool> type_change_map(const TypeChangeRequest &request, TupleDesc leaf,
+									AttrNumber *places);
 
 } // namespace cdc::capture

@@ -256,6 +256,18 @@ instance_from_row(Relation relation, HeapTuple tuple)
 	return instance;
 }
 
+/* Whether change_tables still has the row. */
+bool
+is_there(const CaptureInstance *instance)
+{
+	ScanKeyData key = scan_key(kCtObjectId, F_OIDEQ, ObjectIdGetDatum(instance->change_table));
+	bool found = false;
+
+	rows_scan("change_tables", "change_tables_pkey", {&key, 1}, AccessShareLock,
+			  [&](Relation, HeapTuple) { found = true; });
+	return found;
+}
+
 int
 compare_instance_id(const ListCell *a, const ListCell *b)
 {
@@ -280,6 +292,9 @@ load_instances(const char *index, std::span<ScanKeyData> keys)
 		auto *instance = static_cast<CaptureInstance *>(lfirst(cell));
 		load_columns(instance);
 		load_key(instance);
+		/* Each scan sees what is committed when it begins: removed in between is gone, not damaged. */
+		if (instance->is_damaged && OidIsValid(instance->change_table) && !is_there(instance))
+			result = foreach_delete_current(result, cell);
 	}
 	list_sort(result, compare_instance_id);
 	return result;
