@@ -86,7 +86,7 @@ sub load_for
 	my ($ticks) = @_;
 	my $from = $node->safe_psql($db, 'SELECT last_value FROM ticks');
 	$node->poll_query_until($db, "SELECT last_value >= $from + $ticks FROM ticks")
-	  or die "the load does not go on:\n$load->{output}";
+	  or die "the load does not go on:\n" . load_output($load);
 	return;
 }
 

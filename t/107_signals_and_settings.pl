@@ -38,7 +38,7 @@ sub load_for
 {
 	my ($n) = @_;
 	my $from = $node->safe_psql($db, 'SELECT coalesce(max(id), 0) FROM t');
-	$node->poll_query_until($db, "SELECT max(id) >= $from + $n FROM t") or die "the load does not go on:\n$load->{output}";
+	$node->poll_query_until($db, "SELECT max(id) >= $from + $n FROM t") or die "the load does not go on:\n" . load_output($load);
 	return;
 }
 

@@ -13,12 +13,14 @@
 #include "catalog/catalog.hpp"
 #include "catalog/catalog_rows.hpp"
 #include "catalog/instance_rows.hpp"
+#include "catalog/internal_ddl.hpp"
 #include "worker/registry.hpp"
 
 extern "C" {
 #include "access/transam.h"
 #include "pgstat.h"
 #include "replication/origin.h"
+#include "utils/inval.h"
 }
 
 namespace cdc::capture
@@ -31,6 +33,23 @@ namespace
 constexpr Size kBatchBytes = Size{4} * 1024 * 1024;
 constexpr long kVisibleNapMs = 5;
 constexpr int kMappingIndexes = 2;
+constexpr uint64 kEmptyCachesEvery = 256; /* DDL commands of our own */
+
+/*
+ * The server's caches keep for ever what was looked up in vain, and DDL does so for names and oids of its own
+ * making: some kB for each leaf or table that has come and gone. It empties them itself when it has missed
+ * invalidations, so they are there again at once.
+ */
+void
+empty_caches(ChangeWriter *writer)
+{
+	uint64 count = catalog::internal_ddl_count();
+
+	if (likely(count - writer->caches_emptied_at < kEmptyCachesEvery))
+		return;
+	writer->caches_emptied_at = count;
+	InvalidateSystemCaches();
+}
 
 void
 begin_batch(ChangeWriter *writer)
@@ -38,6 +57,7 @@ begin_batch(ChangeWriter *writer)
 	if (writer->batch_open)
 		return;
 	StartTransactionCommand();
+	empty_caches(writer);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(writer->batch_context);
 	writer->batch_open = true;

@@ -73,6 +73,7 @@ struct ChangeWriter
 	MemoryContext memory;		 /* process */
 	MemoryContext batch_context; /* reset after each batch */
 	MemoryContext moved_context; /* rows whose columns were moved, reset after each chunk */
+	uint64 caches_emptied_at;	 /* internal_ddl_count() then */
 	catalog::Progress progress;	 /* of the open batch; durable when it commits */
 	XLogRecPtr saved_position;	 /* progress.captured_lsn as last committed */
 

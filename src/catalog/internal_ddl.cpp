@@ -17,6 +17,13 @@ extern "C" {
 namespace cdc::catalog
 {
 
+namespace
+{
+
+uint64 ddl_count = 0;
+
+} // namespace
+
 void
 internal_alter_table(Oid relation, AlterTableCmd *command, LOCKMODE lockmode, bool recurse)
 {
@@ -42,9 +49,16 @@ internal_alter_table(Oid relation, AlterTableCmd *command, LOCKMODE lockmode, bo
 	CommandCounterIncrement();
 }
 
+uint64
+internal_ddl_count()
+{
+	return ddl_count;
+}
+
 int
 neutral_settings_begin(const char *default_tablespace)
 {
+	ddl_count++;
 	int level = NewGUCNestLevel();
 	auto set = [](const char *name, const char *value) {
 		(void)set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,

@@ -23,6 +23,9 @@ namespace cdc::catalog
 void internal_alter_table(Oid relation, AlterTableCmd *command, LOCKMODE lockmode,
 						  bool recurse = false);
 
+/* How often this process has done DDL of our own. */
+uint64 internal_ddl_count();
+
 /* Enters and leaves a level of settings in which sessions and databases have no say. */
 int neutral_settings_begin(const char *default_tablespace);
 void neutral_settings_end(int level);

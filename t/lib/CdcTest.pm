@@ -13,7 +13,7 @@ use Test::More;
 use Time::HiRes ();
 
 our @EXPORT = qw(cdc_node cdc_create enable_table wait_captured stat_value worker_pid server_processes wait_for_worker
-  wait_for_exit wait_until start_again wait_for_server start_load finish_load start_psql finish_psql log_size log_since random_seed
+  wait_for_exit wait_until start_again wait_for_server start_load finish_load load_output start_psql finish_psql log_size log_since random_seed
   require_faults fault_points fault_set fault_reached fault_wait fault_continue fault_rearm fault_clear);
 
 # cdc_node($name, %settings): a running cluster with test/cdc.conf, and settings on top of it. -install_path: of another
@@ -249,6 +249,8 @@ sub fault_rearm
 	return;
 }
 
+my $loads = 0;
+
 # start_load($node, $dbname, $scripts, %options): pgbench in the background; scripts are [file, weight].
 # Options: clients, seconds, rate, seed. It goes on to connect after a crash only when it is started again.
 sub start_load
@@ -260,8 +262,9 @@ sub start_load
 		'--random-seed', $options{seed} // 1, '--max-tries=5');
 	push @command, "--rate=$options{rate}" if $options{rate};
 	push @command, map { ('--file', "$_->[0]\@$_->[1]") } @$scripts;
-	my %load = (output => '');
-	$load{run} = IPC::Run::start [ @command, $node->connstr($dbname) ], '<', \undef, '>&', \$load{output};
+	# Not into a pipe, which nobody empties meanwhile: notices would fill it, and the load stand still.
+	my %load = (output => $node->basedir . '/load_' . ++$loads . '.out');
+	$load{run} = IPC::Run::start [ @command, $node->connstr($dbname) ], '<', \undef, '>&', $load{output};
 	return \%load;
 }
 
@@ -271,7 +274,14 @@ sub finish_load
 	my ($load, $kill) = @_;
 	$load->{run}->signal('TERM') if $kill;
 	eval { $load->{run}->finish };
-	return $load->{output};
+	return load_output($load);
+}
+
+# load_output($load): what pgbench has said so far.
+sub load_output
+{
+	my ($load) = @_;
+	return slurp_file($load->{output});
 }
 
 # start_psql($node, $dbname, $sql): a session that runs it in the background, statement by statement, and ends.

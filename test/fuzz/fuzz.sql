@@ -398,15 +398,15 @@ BEGIN
 END $$;
 
 -- What nobody has noticed the end of: instances without a source, replica identities of what is not captured.
-CREATE VIEW fuzz.unnoticed AS
-	SELECT 'source' AS what, instance_id::oid AS id FROM cdc.change_tables t WHERE NOT has_drop_pending AND NOT EXISTS (SELECT FROM pg_class WHERE oid = source_object_id)
+CREATE FUNCTION fuzz.unnoticed() RETURNS TABLE (what text, id oid) LANGUAGE sql AS $$
+	SELECT 'source', instance_id::oid FROM cdc.change_tables t WHERE NOT has_drop_pending AND NOT EXISTS (SELECT FROM pg_class WHERE oid = source_object_id)
 	UNION ALL
 	SELECT 'identity', r.source_object_id FROM cdc._replica_identity r WHERE NOT EXISTS (SELECT FROM cdc.change_tables t
-		WHERE t.source_object_id = r.source_object_id OR t.source_object_id IN (SELECT relid FROM pg_partition_ancestors(r.source_object_id::regclass)));
+		WHERE t.source_object_id = r.source_object_id OR t.source_object_id IN (SELECT relid FROM pg_partition_ancestors(r.source_object_id::regclass))) $$;
 
 -- At the beginning, and before the end, of a transaction without event triggers.
 CREATE FUNCTION fuzz.note_unseen(at_end boolean) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO fuzz.unseen SELECT what, id, at_end FROM fuzz.unnoticed ON CONFLICT DO NOTHING $$;
+	INSERT INTO fuzz.unseen SELECT what, id, at_end FROM fuzz.unnoticed() ON CONFLICT DO NOTHING $$;
 
 --------------------------------------------------------------------------------
 -- The catalogue's own invariants, at rest: nothing is running, everything is captured.
@@ -513,11 +513,11 @@ BEGIN
 		WHERE classoid = 'pg_class'::regclass AND NOT EXISTS (SELECT FROM pg_class WHERE oid = objoid) OR classoid = 'pg_proc'::regclass AND NOT EXISTS (SELECT FROM pg_proc WHERE oid = objoid);
 
 	-- Replica identities: remembered for captured tables and their partitions only.
-	RETURN QUERY SELECT format('a replica identity is remembered for %s, which is not captured', id::regclass) FROM fuzz.unnoticed u
+	RETURN QUERY SELECT format('a replica identity is remembered for %s, which is not captured', id::regclass) FROM fuzz.unnoticed() u
 		WHERE what = 'identity' AND NOT EXISTS (SELECT FROM fuzz.unseen s WHERE s.what = u.what AND s.id = u.id AND allowed);
 	-- health() names each source that went unseen, and nothing else of the catalog.
 	RETURN QUERY SELECT format('health() says of the catalog: %s, %s: %s', status, value, detail) FROM cdc.health(),
-			(SELECT count(*) AS n, min(capture_instance) AS name FROM fuzz.unnoticed JOIN cdc.change_tables ON instance_id = id::int WHERE what = 'source') u
+			(SELECT count(*) AS n, min(capture_instance) AS name FROM fuzz.unnoticed() JOIN cdc.change_tables ON instance_id = id::int WHERE what = 'source') u
 		WHERE check_name = 'catalog' AND (status, value, coalesce(detail, ''), coalesce(action, '')) IS DISTINCT FROM (
 			CASE WHEN n > 0 THEN 'critical' ELSE 'ok' END, format('%s problems', n),
 			CASE WHEN n > 0 THEN format('The source of capture instance "%s" does not exist, and its drop was not noticed.', name) ELSE '' END,

@@ -205,6 +205,7 @@ sub sample
 		'catalog bytes', (SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r'),
 		'cdc tables bytes', (SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = 'cdc'::regnamespace AND relkind = 'r' AND NOT relispartition),
 		'cdc tables dead rows', (SELECT sum(n_dead_tup) FROM pg_stat_all_tables WHERE schemaname = 'cdc' AND relid NOT IN (SELECT inhrelid FROM pg_inherits)),
+		'passed tables', (SELECT last_value FROM passing_names), 'changes', (SELECT max(first_ordinal) FROM cdc.lsn_time_mapping),
 		'leaves', (SELECT count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = inhparent WHERE c.relnamespace = 'cdc'::regnamespace AND c.relkind = 'p'),
 		'leaves bytes', (SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = 'cdc'::regnamespace AND relispartition),
 		'lsn_time_mapping rows', (SELECT count(*) FROM cdc.lsn_time_mapping), 'change_tables rows', (SELECT count(*) FROM cdc.change_tables),
@@ -277,6 +278,10 @@ is($node->safe_psql($db, "SELECT count(*) > 0 FROM cdc.cleanup_runs WHERE status
 is($node->safe_psql($db, "SELECT string_agg(error_message, E'\n') FROM cdc.dm_cdc_errors WHERE error_message !~ 'is in use'"), '', 'no errors of the engine');
 is(join("\n", grep { /TRAP:|PANIC|terminated by signal|cdc .*ERROR/ && !/is in use/ } split /\n/, slurp_file($node->logfile)), '', 'nothing unexpected in the log');
 
+# The server never forgets a row type that it has looked at, and making query functions anew looks at two: so much
+# each passing table costs the writer.
+my %known = ('writer private kB' => 1, 'writer contexts bytes' => 1024);
+
 # Retention is a minute: until twice that, and a third of the time at least, everything may still fill up.
 my $warm = int(@samples / 3);
 my $least = int(150 / $every);
@@ -294,7 +299,14 @@ if (@steady >= 10)
 			diag sprintf '%-26s %d processes', $name =~ s/ pid//r, scalar keys %{ { map { $_ => 1 } @y } };
 			next;
 		}
+		if ($name =~ /^(?:passed tables|changes)$/)
+		{
+			diag sprintf '%-26s %14.0f %14.0f', $name, $y[0], $y[-1];
+			cmp_ok($y[-1], '>', $y[ int(@y * 0.9) ], "the load goes on to the end: $name");
+			next;
+		}
 		my ($rise, $mean, $scatter) = trend(@y);
+		$rise -= ($known{$name} // 0) * ($steady[-1]{'passed tables'} - $steady[0]{'passed tables'});
 		diag sprintf '%-26s %14.0f %14.0f %14.0f %12.1f %12.1f', $name, $y[0], $y[-1], $mean, $rise, $scatter;
 		ok(!($rise > 0.1 * $mean && $rise > 2 * $scatter), "no growth: $name") or diag "$name: " . join ' ', @y;
 	}
