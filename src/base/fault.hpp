@@ -73,6 +73,7 @@ inline constexpr std::string_view kFaultPoints[] = {
 	"resume-commit",  /* before the commit of the new identity and progress */
 
 	/* Backends. */
+	"enable-db-request",	 /* the database has been found not enabled */
 	"enable-db-wait",		 /* the request for a slot is made */
 	"enable-table-identity", /* the replica identity is changed */
 	"enable-table-create",	 /* the change table is there, its rows in the catalog are not */

@@ -454,9 +454,11 @@ drop_former_slot(const NameData &slot_name)
  *
  * In an enabled database the same goes on after a gap. A crash in between leaves no slot, or one that
  * is beyond the progress: the same gap, for the next call.
+ *
+ * *needless: the database is enabled and can be captured, so there is an error.
  */
 void
-new_slot(Oid database_oid, MemoryContext memory)
+new_slot(Oid database_oid, MemoryContext memory, bool *needless)
 {
 	NameData slot_name = worker::slot_name_for(database_oid);
 	bool enabled = false;
@@ -473,7 +475,8 @@ new_slot(Oid database_oid, MemoryContext memory)
 		if (gap)
 			catalog::resume_require_log_ahead(progress, wal_inserted_up_to());
 	});
-	if (enabled && !gap)
+	*needless = enabled && !gap;
+	if (*needless)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("database is already enabled for change data capture"),
@@ -541,11 +544,12 @@ cdc_slot_creator_main(Datum argument)
 
 	if (!worker::registry_attach_slot_creator(entry))
 		proc_exit(0);
+	bool needless = false;
 	end_process_on_error(
 		[&] {
 			MemoryContext memory;
 			start_process(entry->database_oid, &memory);
-			new_slot(entry->database_oid, memory);
+			new_slot(entry->database_oid, memory, &needless);
 		},
 		[&](const ErrorData &error) {
 			monitor::error_log_note(entry, "enable", error, 0);
@@ -555,6 +559,9 @@ cdc_slot_creator_main(Datum argument)
 			if (OidIsValid(MyDatabaseId))
 				monitor::error_log_store(entry);
 			worker::registry_finish_request(entry, &error);
+			/* The request has stopped the workers of a session that was faster. */
+			if (needless)
+				worker::registry_start(entry);
 		});
 	/* The database is enabled now, also when the requester has just been cancelled: capture starts. */
 	worker::registry_finish_request(entry, nullptr);

@@ -72,6 +72,16 @@ database_has_remains()
 	return found;
 }
 
+bool
+database_lacks_identity()
+{
+	Identity identity;
+
+	/* Identity and progress come in one commit. One that comes between the first two looks is seen by the third. */
+	return !database_read_identity(&identity) && database_has_remains() &&
+		   !database_read_identity(&identity);
+}
+
 void
 error_identity_missing()
 {

@@ -46,11 +46,11 @@ struct CaptureJob
 /* False when the extension is not installed or the database is not enabled. */
 bool database_read_identity(Identity *identity);
 
-/*
- * Whether there are instances or a progress although there is no identity row: somebody has deleted it.
- * Needs a transaction.
- */
+/* Whether there are instances or a progress, with or without an identity row. Needs a transaction. */
 bool database_has_remains();
+
+/* Whether there are some although there is no identity row: somebody has deleted it. Needs a transaction. */
+bool database_lacks_identity();
 
 /* The error of a database that has remains but no identity. */
 [[noreturn]] void error_identity_missing();

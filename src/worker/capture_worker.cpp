@@ -185,7 +185,7 @@ prepare(CaptureWorker *worker, Identity *identity)
 		if (!enabled)
 		{
 			/* Not an orphan's slot: it keeps what disabling and enabling again, or the row, needs. */
-			if (catalog::database_has_remains())
+			if (catalog::database_lacks_identity())
 				catalog::error_identity_missing();
 			return;
 		}

@@ -259,6 +259,8 @@ CDC_FUNCTION(cdc_enable_db)
 	require_writable("sp_cdc_enable_db");
 	require_enable_right("sp_cdc_enable_db");
 	catalog::require_version();
+	if (catalog::database_lacks_identity())
+		catalog::error_identity_missing();
 	catalog::Identity identity;
 	if (catalog::database_read_identity(&identity))
 	{
@@ -267,14 +269,13 @@ CDC_FUNCTION(cdc_enable_db)
 						 errdetail("SQL Server error 22905.")));
 		PG_RETURN_VOID();
 	}
-	if (catalog::database_has_remains())
-		catalog::error_identity_missing();
 	require_top_level_call(fcinfo, "sp_cdc_enable_db");
 	require_server_for_slot(true);
 	require_launcher();
 	warn_about_old_minor();
 
 	DatabaseEntry *entry = require_entry();
+	CDC_FAULT("enable-db-request");
 	request_new_slot(entry);
 	PG_RETURN_VOID();
 }

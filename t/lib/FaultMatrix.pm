@@ -67,6 +67,7 @@ my %matrix = (
 		'slot-persisted'       => ['enable_db'],
 		'enable-commit'        => ['enable_db'],
 		'enable-done'          => ['enable_db'],
+		'enable-db-request'    => ['enable_db'],
 		'enable-db-wait'       => ['enable_db'],
 		'disable-db-stopped'   => ['disable_db'],
 		'disable-db-removed'   => ['disable_db'],
