@@ -82,6 +82,26 @@ checked_copy() {
 	mv "$server/bin/postgres.new" "$server/bin/postgres"
 }
 
+# copy_tree FOLDER: the tree there, without what was built in it.
+copy_tree() {
+	rm -rf "$1"
+	mkdir "$1"
+	tar -c -C "$top" --exclude=.git --exclude='*.o' --exclude='*.d' --exclude='*.so' --exclude=.build_stamp . | tar -x -C "$1"
+}
+
+# copy_patient_tree FOLDER: the same, with tests that wait longer: below a check all takes 3 to 50 times as long, and what is
+# run there is not about how long something takes. The TAP tests wait as long as the server's own variable says.
+copy_patient_tree() {
+	local patience=20min
+	copy_tree "$1"
+	sed -i "s/timeout interval DEFAULT '10s'/timeout interval DEFAULT '$patience'/" "$1/cdc--1.0.sql"
+	grep -q "DEFAULT '$patience'" "$1/cdc--1.0.sql" || die 'the default of cdc.wait_for_capture has another form'
+	sed -i "s/now() + interval '10s'/now() + interval '$patience'/" "$1/sql/include/capture.sql"
+	grep -rlE "timeout => '(30s|60s|3min)'" "$1/"{sql,specs,expected,t} |
+		xargs sed -i -E "s/timeout => '(30s|60s|3min)'/timeout => '$patience'/"
+	export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-1800}
+}
+
 # run_checked TEST_PROGRAM ARGUMENT...: that tree's tools/test on $server; a report is a failure, whatever the tests say.
 # One run at a time: the extension that is installed in the copy is one.
 run_checked() {
