@@ -240,10 +240,11 @@ CREATE CAST (text AS hostile.pair) WITH FUNCTION hostile.text_pair(text) AS IMPL
 CREATE TYPE hostile.net AS (l pg_lsn, o integer, m bytea, a integer, b text);
 CREATE TYPE hostile.mood AS ENUM ('a', 'b "c"');
 CREATE FUNCTION hostile.default_it() RETURNS text LANGUAGE plpgsql AS \$\$ BEGIN $marker RETURN 'd'; END \$\$;
-CREATE FUNCTION hostile.run() RETURNS integer LANGUAGE plpgsql AS \$\$ BEGIN EXECUTE current_setting('fuzz.call'); RETURN 1; END \$\$;
-CREATE FUNCTION hostile.run_guarded() RETURNS integer LANGUAGE plpgsql AS \$\$ BEGIN EXECUTE current_setting('fuzz.call'); RETURN 1;
-	EXCEPTION WHEN OTHERS THEN RAISE LOG USING MESSAGE = 'caught ' || SQLERRM, ERRCODE = SQLSTATE; PERFORM set_config('fuzz.caught', SQLSTATE, false); RETURN 0; END \$\$;
-CREATE FUNCTION hostile.run_trigger() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN IF current_setting('fuzz.call', true) <> '' THEN EXECUTE current_setting('fuzz.call'); END IF; RETURN NEW; END \$\$;
+-- What runs the call is qualified: only what the call runs under the search path of the step is judged.
+CREATE FUNCTION hostile.run() RETURNS integer LANGUAGE plpgsql AS \$\$ BEGIN EXECUTE pg_catalog.current_setting('fuzz.call'); RETURN 1; END \$\$;
+CREATE FUNCTION hostile.run_guarded() RETURNS integer LANGUAGE plpgsql AS \$\$ BEGIN EXECUTE pg_catalog.current_setting('fuzz.call'); RETURN 1;
+	EXCEPTION WHEN OTHERS THEN RAISE LOG USING MESSAGE = 'caught ' OPERATOR(pg_catalog.||) SQLERRM, ERRCODE = SQLSTATE; PERFORM pg_catalog.set_config('fuzz.caught', SQLSTATE, false); RETURN 0; END \$\$;
+CREATE FUNCTION hostile.run_trigger() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN IF pg_catalog.current_setting('fuzz.call', true) OPERATOR(pg_catalog.<>) '' THEN EXECUTE pg_catalog.current_setting('fuzz.call'); END IF; RETURN NEW; END \$\$;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA hostile TO PUBLIC;
 CREATE TABLE hostile.fires (id integer);
 GRANT ALL ON hostile.fires TO PUBLIC;
@@ -277,10 +278,10 @@ CREATE TYPE hostile.evil (INPUT = hostile.evil_in, OUTPUT = hostile.evil_out, LI
 GRANT USAGE ON TYPE hostile.evil TO PUBLIC;
 CREATE TABLE hostile.evil_table (id integer PRIMARY KEY, e hostile.evil);
 ALTER TABLE hostile.evil_table OWNER TO fuzz_owner;
-CREATE FUNCTION hostile.run_event() RETURNS event_trigger LANGUAGE plpgsql AS \$\$ BEGIN IF current_setting('fuzz.call', true) <> '' THEN EXECUTE current_setting('fuzz.call'); END IF; END \$\$;
+CREATE FUNCTION hostile.run_event() RETURNS event_trigger LANGUAGE plpgsql AS \$\$ BEGIN IF pg_catalog.current_setting('fuzz.call', true) OPERATOR(pg_catalog.<>) '' THEN EXECUTE pg_catalog.current_setting('fuzz.call'); END IF; END \$\$;
 CREATE EVENT TRIGGER fuzz_start ON ddl_command_start WHEN TAG IN ('COMMENT') EXECUTE FUNCTION hostile.run_event();
 CREATE EVENT TRIGGER fuzz_end ON ddl_command_end WHEN TAG IN ('CREATE SEQUENCE') EXECUTE FUNCTION hostile.run_event();
-CREATE FUNCTION hostile.raise_event() RETURNS event_trigger LANGUAGE plpgsql AS \$\$ BEGIN IF current_setting('fuzz.raise', true) <> '' THEN RAISE 'hostile event trigger'; END IF; END \$\$;
+CREATE FUNCTION hostile.raise_event() RETURNS event_trigger LANGUAGE plpgsql AS \$\$ BEGIN IF pg_catalog.current_setting('fuzz.raise', true) OPERATOR(pg_catalog.<>) '' THEN RAISE 'hostile event trigger'; END IF; END \$\$;
 CREATE EVENT TRIGGER a_fuzz_raise ON ddl_command_end EXECUTE FUNCTION hostile.raise_event();
 CREATE EVENT TRIGGER z_fuzz_raise ON sql_drop EXECUTE FUNCTION hostile.raise_event();
 
