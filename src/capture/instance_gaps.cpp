@@ -17,6 +17,7 @@ constexpr const char *kIdentityReason = "the replica identity is weaker than cap
 constexpr const char *kUnloggedReason = "the table is unlogged";
 constexpr const char *kTypeGoneReason = "a type was dropped before its values were captured";
 constexpr const char *kNoRoomReason = "the change table has no room for a column of another type";
+constexpr const char *kTooLongReason = "a change row is longer than a page";
 constexpr const char *kTruncateReason = "the table was truncated although that is refused";
 
 /* As it is called today: the gap is for people. */
@@ -59,6 +60,8 @@ instance_gap_load(InstanceGap *gap, Oid change_table)
 		gap->cause = GapCause::TypeGone;
 	else if (strcmp(open->reason, kNoRoomReason) == 0)
 		gap->cause = GapCause::NoRoom;
+	else if (strcmp(open->reason, kTooLongReason) == 0)
+		gap->cause = GapCause::TooLong;
 	else
 		gap->cause = GapCause::Other;
 }
@@ -109,6 +112,23 @@ instance_gap_begin(InstanceGap *gap, GapCause cause, Oid change_table, const cha
 							  : errhint("Let consumers load the table again.")));
 		return;
 	}
+	if (cause == GapCause::TooLong)
+	{
+		catalog::Gap row = {};
+		row.change_table = change_table;
+		row.start = commit_lsn;
+		row.reason = kTooLongReason;
+		row.detail = psprintf("A row of table %s with many short values fits on a page, the change "
+							  "row with its metadata does not. Enable the table again as another "
+							  "capture instance, with a captured_column_list of fewer columns.",
+							  table);
+		catalog::gap_record(row);
+		ereport(LOG, (errmsg("changes of %s are lost from %X/%X on: %s", what,
+							 CDC_LSN_FORMAT_ARGS(commit_lsn), row.reason),
+					  errdetail_internal("%s", row.detail),
+					  errhint("Let consumers load the table again.")));
+		return;
+	}
 	const char *command =
 		psprintf("ALTER TABLE %s %s", table,
 				 cause == GapCause::Unlogged ? "SET LOGGED" : "REPLICA IDENTITY FULL");
@@ -132,7 +152,7 @@ void
 instance_gap_complete_row(InstanceGap *gap, Oid relation)
 {
 	if ((gap->cause == GapCause::Identity || gap->cause == GapCause::TypeGone ||
-		 gap->cause == GapCause::NoRoom) &&
+		 gap->cause == GapCause::NoRoom || gap->cause == GapCause::TooLong) &&
 		speaks_for_cause(gap, relation))
 		gap->is_over = true;
 }

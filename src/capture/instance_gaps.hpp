@@ -22,8 +22,9 @@ enum class GapCause : uint8
 	Identity,
 	Unlogged,
 	TypeGone, /* values of a type that nobody can read any more */
-	NoRoom, /* values of a type that the change table, with 1600 columns, cannot get a column of */
-	Other,	/* recorded by somebody else: never ended here */
+	NoRoom,	 /* values of a type that the change table, with 1600 columns, cannot get a column of */
+	TooLong, /* a row that fits on a page only without the columns that a change row has besides */
+	Other,	 /* recorded by somebody else: never ended here */
 };
 
 /* What the writer knows of an instance's open gap. */

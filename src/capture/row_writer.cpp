@@ -267,11 +267,10 @@ layout_slot(ChangeWriter *writer, uint32 number)
 
 /*
  * A change row is longer than its source row by its metadata, so a source row of many short values that
- * just fits on a page has a change row that does not. The server's own error would not say whose it is.
+ * just fits on a page has a change row that does not. Anybody can make one, so it must not stop the others.
  */
-void
-check_row_fits(const ChangeWriter *writer, const Instance *instance, HeapTupleHeader row,
-			   uint32 length)
+bool
+row_fits(const Instance *instance, HeapTupleHeader row, uint32 length)
 {
 	/* What TOAST leaves in the row of a value that it moves out; shorter values stay. */
 	constexpr int kShortestMoved = MAXALIGN(TOAST_POINTER_SIZE);
@@ -298,18 +297,7 @@ check_row_fits(const ChangeWriter *writer, const Instance *instance, HeapTupleHe
 		needed = att_align_datum(needed, attribute->attalign, attribute->attlen, values[i]);
 		needed = att_addlength_datum(needed, attribute->attlen, values[i]);
 	}
-	if (needed <= MaxHeapTupleSize)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			 errmsg("change row of %s is too long", instance->what),
-			 errdetail(
-				 "At %X/%X it needs %zu bytes, of %zu on a page: it is longer than its source row "
-				 "by its metadata.",
-				 CDC_LSN_FORMAT_ARGS(writer->commit_lsn), needed, MaxHeapTupleSize),
-			 errhint(
-				 "Disable this capture instance with cdc.sp_cdc_disable_table and enable the table "
-				 "again with a captured_column_list of fewer columns.")));
+	return needed <= MaxHeapTupleSize;
 }
 
 } // namespace
@@ -446,8 +434,12 @@ take_row(ChangeWriter *writer, RowItem *item)
 		row = moved->t_data;
 		length = moved->t_len;
 	}
-	if (unlikely(length > MaxHeapTupleSize))
-		check_row_fits(writer, instance, row, length);
+	if (unlikely(length > MaxHeapTupleSize) && !row_fits(instance, row, length))
+	{
+		instance_gap_begin(&instance->gap, GapCause::TooLong, instance->change_table,
+						   instance->what, layout->source, writer->commit_lsn);
+		return;
+	}
 	table_append_row(instance->append, row, length);
 	instance->written[Min(item->header.flags >> kRowOperationShift, kOperations - 1)]++;
 	instance->last_lsn = writer->commit_lsn;
