@@ -202,12 +202,14 @@ check_worker(HealthReport *report, const Facts &facts)
 			if (entry.failures == 0)
 				return;
 			item->status = HealthStatus::Critical;
-			say(item->detail, "%s: %s", entry.last_error_message, entry.last_error_detail);
+			say(item->detail, "%s%s%s", entry.last_error_message,
+				entry.last_error_detail[0] != '\0' ? ": " : "", entry.last_error_detail);
 			break;
 		case CaptureState::Failed:
 		case CaptureState::NeedsAction:
 			item->status = HealthStatus::Critical;
-			say(item->detail, "%s: %s", entry.last_error_message, entry.last_error_detail);
+			say(item->detail, "%s%s%s", entry.last_error_message,
+				entry.last_error_detail[0] != '\0' ? ": " : "", entry.last_error_detail);
 			break;
 		case CaptureState::Stopped:
 			if (!facts.wanted)
