@@ -257,7 +257,14 @@ my %nonsense = (
 	xid8 => [ q('0'), q('18446744073709551615') ],
 	'"char"' => [ q(''), q('x') ],
 	interval => [ q('-1 day'), q('178000000 years') ],
-	'time without time zone' => [ q('24:00'), q('00:00') ]);
+	'time without time zone' => [ q('24:00'), q('00:00') ],
+	uuid => [ q('00000000-0000-0000-0000-000000000000'), q('ffffffff-ffff-ffff-ffff-ffffffffffff') ]);
+# Of each column, also of those that are not chosen.
+for my $column (@columns)
+{
+	my ($type) = $column =~ /^\S+ \S+ (.*?)(?: key)?$/;
+	die "no nonsense of type $type" unless $nonsense{$type};
+}
 my @probes = (
 	'SELECT * FROM cdc.pg_stat_cdc', 'SELECT * FROM cdc.pg_stat_cdc_tables', 'SELECT * FROM cdc.dm_cdc_errors', 'SELECT * FROM cdc.dm_cdc_log_scan_sessions',
 	'SELECT * FROM cdc.sp_cdc_help_change_data_capture()', q(SELECT * FROM cdc.sp_cdc_get_captured_columns('public_t')), q(SELECT * FROM cdc.sp_cdc_get_ddl_history('public_t')),
@@ -280,7 +287,7 @@ $node->safe_psql($db, q(INSERT INTO cdc.gaps (object_id, start_lsn, end_lsn, rea
 for my $case (@cases)
 {
 	my ($table, $column, $type) = $case->[0] =~ /^(\S+) (\S+) (.*)$/;
-	my $value = $case->[1] == 2 ? 'NULL' : ($nonsense{$type} // die "no nonsense of type $type")->[ $case->[1] ];
+	my $value = $case->[1] == 2 ? 'NULL' : $nonsense{$type}[ $case->[1] ];
 	my $constraints = $node->safe_psql($db, "SELECT string_agg(format('ALTER TABLE cdc.$table DROP CONSTRAINT %I;', conname), ' ') FROM pg_constraint WHERE conrelid = 'cdc.$table'::regclass AND contype = 'c'");
 	my ($status, $out, $err);
 	$status = $node->psql($db, qq(
