@@ -1196,8 +1196,8 @@ COMMENT ON PROCEDURE cdc.wait_for_capture(pg_lsn, interval) IS
 CREATE FUNCTION cdc._stat_capture(
 	OUT database_id oid, OUT worker_pid integer, OUT decoder_pid integer, OUT state text,
 	OUT captured_lsn pg_lsn, OUT read_lsn pg_lsn, OUT confirmed_lsn pg_lsn, OUT lag_bytes bigint,
-	OUT lag_seconds double precision, OUT last_commit_time timestamptz, OUT transactions bigint,
-	OUT changes bigint, OUT rows bigint,
+	OUT lag_seconds double precision, OUT last_commit_time timestamptz,
+	OUT catalog_xmin_age integer, OUT transactions bigint, OUT changes bigint, OUT rows bigint,
 	OUT started_at timestamptz, OUT failures integer, OUT last_error_code text,
 	OUT last_error_message text, OUT last_error_detail text, OUT last_error_hint text,
 	OUT last_error_time timestamptz)
@@ -1207,8 +1207,8 @@ COMMENT ON FUNCTION cdc._stat_capture() IS 'rows of cdc.pg_stat_cdc, without nam
 
 CREATE VIEW cdc.pg_stat_cdc AS
 SELECT s.database_id, d.datname AS database, s.worker_pid, s.decoder_pid, s.state, s.captured_lsn,
-	s.read_lsn, s.confirmed_lsn, s.lag_bytes, s.lag_seconds, s.last_commit_time, s.transactions,
-	s.changes, s.rows, r.spill_bytes AS spilled_bytes, r.spill_txns AS spilled_transactions,
+	s.read_lsn, s.confirmed_lsn, s.lag_bytes, s.lag_seconds, s.last_commit_time, s.catalog_xmin_age,
+	s.transactions, s.changes, s.rows, r.spill_bytes AS spilled_bytes, r.spill_txns AS spilled_transactions,
 	s.started_at, s.failures,
 	s.last_error_code, s.last_error_message, s.last_error_detail, s.last_error_hint,
 	s.last_error_time
@@ -1231,6 +1231,8 @@ COMMENT ON COLUMN cdc.pg_stat_cdc.lag_bytes IS 'WAL between captured_lsn and the
 COMMENT ON COLUMN cdc.pg_stat_cdc.lag_seconds IS
 	'age of the last captured commit while there is more to capture; 0 when caught up';
 COMMENT ON COLUMN cdc.pg_stat_cdc.last_commit_time IS 'commit time of the last captured transaction';
+COMMENT ON COLUMN cdc.pg_stat_cdc.catalog_xmin_age IS
+	'age of the slot''s catalog_xmin, in transactions: VACUUM cannot freeze the system catalogs beyond it';
 COMMENT ON COLUMN cdc.pg_stat_cdc.transactions IS 'source transactions captured since the server started';
 COMMENT ON COLUMN cdc.pg_stat_cdc.changes IS 'source row changes captured since the server started';
 COMMENT ON COLUMN cdc.pg_stat_cdc.rows IS 'change rows written since the server started';

@@ -24,7 +24,7 @@ using namespace cdc;
 namespace
 {
 
-constexpr int kColumns = 20;
+constexpr int kColumns = 21;
 
 void
 add_row(ReturnSetInfo *result, const DatabaseEntry &copy, DatabaseEntry *entry, bool may_see_errors)
@@ -49,6 +49,8 @@ add_row(ReturnSetInfo *result, const DatabaseEntry &copy, DatabaseEntry *entry, 
 	double lag = known_entry && inserted != 0 ? monitor::capture_lag_seconds(entry) : -1;
 	row.add_unless(lag < 0, Float8GetDatum(lag));
 	row.add_unless(last_commit == 0, TimestampTzGetDatum(last_commit));
+	std::optional<int32> age = monitor::catalog_xmin_age(copy.database_oid);
+	row.add_unless(!age, Int32GetDatum(age.value_or(0)));
 	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->transactions)));
 	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->changes)));
 	row.add(Int64GetDatum(pg_atomic_read_u64(&entry->rows)));

@@ -142,6 +142,15 @@ read_slot(Oid database_oid)
 	return copy;
 }
 
+std::optional<int32>
+xmin_age(const SlotCopy &slot)
+{
+	if (!TransactionIdIsNormal(slot.catalog_xmin))
+		return std::nullopt;
+	return static_cast<int32>(XidFromFullTransactionId(ReadNextFullTransactionId()) -
+							  slot.catalog_xmin);
+}
+
 /* WAL that the slot keeps from being removed. */
 double
 kept_bytes(const Facts &facts)
@@ -431,15 +440,14 @@ check_catalog_xmin(HealthReport *report, const Facts &facts)
 	HealthItem *item = add_item(report, "catalog_xmin");
 
 	say(item->threshold, "%d", autovacuum_freeze_max_age);
-	if (!TransactionIdIsNormal(facts.slot.catalog_xmin))
+	std::optional<int32> age = xmin_age(facts.slot);
+	if (!age)
 	{
 		say(item->value, "none");
 		return;
 	}
-	int32 age = static_cast<int32>(XidFromFullTransactionId(ReadNextFullTransactionId()) -
-								   facts.slot.catalog_xmin);
-	item->status = grade_percent(100.0 * age / autovacuum_freeze_max_age);
-	say(item->value, "%d", age);
+	item->status = grade_percent(100.0 * *age / autovacuum_freeze_max_age);
+	say(item->value, "%d", *age);
 	if (item->status == HealthStatus::Ok)
 		return;
 	say(item->detail, "The slot keeps VACUUM from freezing the system catalogs: it is that many "
@@ -559,6 +567,12 @@ capture_lag_seconds(DatabaseEntry *entry)
 		captured >= pg_atomic_read_u64(&entry->read_lsn))
 		return 0;
 	return Max(0, now - known) / 1e6;
+}
+
+std::optional<int32>
+catalog_xmin_age(Oid database_oid)
+{
+	return xmin_age(read_slot(database_oid));
 }
 
 void

@@ -51,6 +51,9 @@ void health_check(HealthReport *report, Oid database_oid, DatabaseEntry *entry, 
  */
 double capture_lag_seconds(DatabaseEntry *entry);
 
+/* Age of the catalog xmin of that database's slot, in transactions. Nothing: there is no slot, or it holds none. */
+std::optional<int32> catalog_xmin_age(Oid database_oid);
+
 /*
  * The launcher calls it in its loop: every cdc.health_check_interval it tells the server log what has become
  * critical, or is so still after cdc.health_log_repeat, and what has recovered. Returns how
