@@ -20,6 +20,7 @@ namespace cdc
 {
 
 bool fault_armed = false;
+int fault_longest_row = 0;
 
 namespace
 {
@@ -266,6 +267,9 @@ fault_init()
 	DefineCustomStringVariable("cdc.fault", "What goes wrong where, for tests.", nullptr, &setting,
 							   "", PGC_SUSET, GUC_NOT_IN_SAMPLE, check_setting, assign_setting,
 							   nullptr);
+	DefineCustomIntVariable("cdc.fault_longest_row", "Length of the longest change row, for tests.",
+							nullptr, &fault_longest_row, 0, 0, INT_MAX, PGC_SUSET,
+							GUC_NOT_IN_SAMPLE, nullptr, nullptr, nullptr);
 	DefineCustomStringVariable("cdc.fault_points", "Where something can go wrong, for tests.",
 							   nullptr, &point_list, points, PGC_INTERNAL, GUC_NOT_IN_SAMPLE,
 							   nullptr, nullptr, nullptr);

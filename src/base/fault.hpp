@@ -16,6 +16,8 @@
  *	  While the mark is there the point does nothing more (but for `+`): a server that comes back after a kill is not
  *	  killed again. Emptying the mark ends a pause, removing it also arms the point again.
  *
+ *	  Setting cdc.fault_longest_row: the length in bytes that a change row may have; 0: as in a released library.
+ *
  *	  Setting cdc.fault_points, read only, is the list below. t/100_fault_points.pl and its neighbours try each of
  *	  them: a point that no test reaches fails there.
  */
@@ -124,6 +126,7 @@ fault_index(std::string_view name)
 #ifdef CDC_FAULT_POINTS
 
 extern bool fault_armed;
+extern int fault_longest_row;
 
 /* Defines the settings. */
 void fault_init();
@@ -139,10 +142,16 @@ void fault_pass(int point);
 			::cdc::fault_pass(::cdc::fault_index(name));                                           \
 	} while (0)
 
+/* How long a change row may be: settable, so that a test needs no rows of 1 GB. */
+#define CDC_FAULT_ROW_LIMIT(limit)                                                                 \
+	(::cdc::fault_longest_row > 0 ? static_cast<Size>(::cdc::fault_longest_row) : (limit))
+
 #else
 
 #define CDC_FAULT(name)                                                                            \
 	static_assert(::cdc::fault_index(name) >= 0, "not in the list of fault points")
+
+#define CDC_FAULT_ROW_LIMIT(limit) (limit)
 
 #endif
 

@@ -60,15 +60,9 @@ queue_reserve(QueueSender *sender, ItemKind kind, Size length)
 	}
 	if (aligned > sender->size)
 	{
-		/* shm_mq refuses messages above MaxAllocSize, and so does the server a row of that size. */
+		/* shm_mq refuses messages above MaxAllocSize. Who sends rows has looked at their length. */
 		if (aligned > MaxAllocSize)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("change row is too large to capture"),
-					 errdetail("It needs %zu bytes, the limit is %zu.", aligned,
-							   static_cast<Size>(MaxAllocSize)),
-					 errhint("Disable the capture instance, or leave the large columns out of its "
-							 "captured_column_list.")));
+			elog(ERROR, "item of %zu bytes is too long for the capture queue", aligned);
 		sender->buffer = static_cast<char *>(repalloc(sender->buffer, aligned));
 		sender->size = aligned;
 	}

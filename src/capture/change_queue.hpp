@@ -51,6 +51,8 @@ struct ItemHeader
 
 /* RowItem.header.flags: the old row was not in the log although the instance was promised it. */
 constexpr uint16 kRowBeforeImageMissing = 1;
+/* ... the item stands for a whole change, and has no row: a row image is longer than kLongestRow. */
+constexpr uint16 kRowTooLarge = 2;
 /* ... and the operation of the row, so that it can be counted without a look inside. */
 constexpr int kRowOperationShift = 8;
 
@@ -99,6 +101,12 @@ struct RowItem
 };
 
 constexpr Size kRowTupleOffset = MAXALIGN(sizeof(RowItem));
+
+/*
+ * A source row may be longer than any allocation, as its large values lie elsewhere. A change row goes through the
+ * queue, and into the server, in one piece. The rest is for what it may grow by when its columns are moved.
+ */
+constexpr Size kLongestRow = MaxAllocSize - Size{64} * 1024;
 
 struct EventItem
 {

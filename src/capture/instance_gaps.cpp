@@ -18,6 +18,7 @@ constexpr const char *kUnloggedReason = "the table is unlogged";
 constexpr const char *kTypeGoneReason = "a type was dropped before its values were captured";
 constexpr const char *kNoRoomReason = "the change table has no room for a column of another type";
 constexpr const char *kTooLongReason = "a change row is longer than a page";
+constexpr const char *kTooLargeReason = "a row was too large for a change row";
 constexpr const char *kTruncateReason = "the table was truncated although that is refused";
 
 /* As it is called today: the gap is for people. */
@@ -62,6 +63,8 @@ instance_gap_load(InstanceGap *gap, Oid change_table)
 		gap->cause = GapCause::NoRoom;
 	else if (strcmp(open->reason, kTooLongReason) == 0)
 		gap->cause = GapCause::TooLong;
+	else if (strcmp(open->reason, kTooLargeReason) == 0)
+		gap->cause = GapCause::TooLarge;
 	else
 		gap->cause = GapCause::Other;
 }
@@ -71,8 +74,11 @@ instance_gap_begin(InstanceGap *gap, GapCause cause, Oid change_table, const cha
 				   Oid relation, XLogRecPtr commit_lsn)
 {
 	gap->flawed = commit_lsn;
-	gap->is_over = false;
-	if (gap->cause == GapCause::Identity && cause == GapCause::Unlogged)
+	/* Unless something else is missing, too, it is this one transaction. */
+	gap->is_over = cause == GapCause::TooLarge &&
+				   (gap->cause == GapCause::None || gap->cause == GapCause::TooLarge);
+	if ((gap->cause == GapCause::Identity || gap->cause == GapCause::TooLarge) &&
+		cause == GapCause::Unlogged)
 	{
 		/* No row can prove that a table is logged again: a gap of its own, which touches this one. */
 		catalog::gap_close(change_table, commit_lsn + 1);
@@ -129,6 +135,24 @@ instance_gap_begin(InstanceGap *gap, GapCause cause, Oid change_table, const cha
 					  errhint("Let consumers load the table again.")));
 		return;
 	}
+	if (cause == GapCause::TooLarge)
+	{
+		catalog::Gap row = {};
+		row.change_table = change_table;
+		row.start = commit_lsn;
+		row.reason = kTooLargeReason;
+		row.detail = psprintf("The values of a row of table %s need more than the 1 GB that a "
+							  "change row can have.",
+							  table);
+		catalog::gap_record(row);
+		ereport(LOG,
+				(errmsg("changes of %s are missing at %X/%X: %s", what,
+						CDC_LSN_FORMAT_ARGS(commit_lsn), row.reason),
+				 errdetail_internal("%s", row.detail),
+				 errhint("Let consumers load the table again. To do without its large columns, "
+						 "enable the table with a captured_column_list.")));
+		return;
+	}
 	const char *command =
 		psprintf("ALTER TABLE %s %s", table,
 				 cause == GapCause::Unlogged ? "SET LOGGED" : "REPLICA IDENTITY FULL");
@@ -152,7 +176,8 @@ void
 instance_gap_complete_row(InstanceGap *gap, Oid relation)
 {
 	if ((gap->cause == GapCause::Identity || gap->cause == GapCause::TypeGone ||
-		 gap->cause == GapCause::NoRoom || gap->cause == GapCause::TooLong) &&
+		 gap->cause == GapCause::NoRoom || gap->cause == GapCause::TooLong ||
+		 gap->cause == GapCause::TooLarge) &&
 		speaks_for_cause(gap, relation))
 		gap->is_over = true;
 }
@@ -161,7 +186,8 @@ void
 instance_gap_source_sound(InstanceGap *gap, Oid relation, XLogRecPtr commit_lsn)
 {
 	if (gap->cause == GapCause::Unlogged ||
-		(gap->cause == GapCause::Identity && speaks_for_cause(gap, relation)))
+		((gap->cause == GapCause::Identity || gap->cause == GapCause::TooLarge) &&
+		 speaks_for_cause(gap, relation)))
 	{
 		/* The transaction may have changed rows before it repaired the table. */
 		gap->flawed = commit_lsn;

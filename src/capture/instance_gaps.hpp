@@ -24,7 +24,8 @@ enum class GapCause : uint8
 	TypeGone, /* values of a type that nobody can read any more */
 	NoRoom,	 /* values of a type that the change table, with 1600 columns, cannot get a column of */
 	TooLong, /* a row that fits on a page only without the columns that a change row has besides */
-	Other,	 /* recorded by somebody else: never ended here */
+	TooLarge, /* a row of more than a change row can have at all; ends with its transaction */
+	Other,	  /* recorded by somebody else: never ended here */
 };
 
 /* What the writer knows of an instance's open gap. */

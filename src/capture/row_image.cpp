@@ -8,9 +8,14 @@
  *	  did not change and is stored out of line is an on-disk pointer that must not be followed (the
  *	  TOAST rows may be gone): the old row has it. A value that did change and is large arrives
  *	  as a pointer into the reorder buffer's memory and is copied.
+ *
+ *	  Rows that are too large. A source row can have more than 1 GB, with its large values out of line; a change row,
+ *	  which has them all in one piece, cannot. The change is sent without rows then, and the writer records a gap:
+ *	  to stop would be for ever, as the log does not change.
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "capture/row_image.hpp"
 #include "capture/source_watch.hpp"
 #include "capture/update_mask.hpp"
@@ -32,6 +37,7 @@ struct SourceRow
 	Datum *values;
 	bool *nulls;
 	bool *missing;
+	Size length; /* its values have no more than this */
 };
 
 SourceRow
@@ -43,6 +49,7 @@ deform(TupleDesc descriptor, HeapTuple tuple)
 	row.nulls = static_cast<bool *>(palloc(natts));
 	row.missing = static_cast<bool *>(palloc0(natts));
 	heap_deform_tuple(tuple, descriptor, row.values, row.nulls);
+	row.length = tuple->t_len;
 
 	for (int i = 0; i < natts; i++)
 	{
@@ -54,7 +61,11 @@ deform(TupleDesc descriptor, HeapTuple tuple)
 		if (VARATT_IS_EXTERNAL_ONDISK(value))
 			row.missing[i] = true;
 		else
-			row.values[i] = PointerGetDatum(detoast_external_attr(value));
+		{
+			value = detoast_external_attr(value);
+			row.length += VARSIZE_ANY(value);
+			row.values[i] = PointerGetDatum(value);
+		}
 	}
 	return row;
 }
@@ -70,6 +81,7 @@ key_only(const Target *target, int natts, const SourceRow *from, bool *complete)
 	row.values = static_cast<Datum *>(palloc0(sizeof(Datum) * natts));
 	row.nulls = static_cast<bool *>(palloc(natts));
 	row.missing = static_cast<bool *>(palloc(natts));
+	row.length = from != nullptr ? from->length : 0;
 	memset(row.nulls, true, natts);
 	memset(row.missing, true, natts);
 	for (int k = 0; k < target->nkeys; k++)
@@ -119,14 +131,22 @@ announce(QueueSender *sender, Relation relation, Target *target, uint16 flags)
 	}
 }
 
-/* Forms one change row in the queue's buffer: what heap_form_tuple does, without its allocation. */
-void
-send_row(QueueSender *sender, Target *target, const DecodedChange &change, Operation operation,
-		 char *mask, const SourceRow &row, uint16 flags)
+/* The values of a change row, and how long they are as a tuple. */
+struct ChangeRow
 {
-	int natts = target->natts;
 	Datum values[MaxHeapAttributeNumber];
 	bool nulls[MaxHeapAttributeNumber];
+	Size header_length;
+	Size tuple_length;
+};
+
+void
+arrange(ChangeRow *to_send, Target *target, const DecodedChange &change, Operation operation,
+		char *mask, const SourceRow &row)
+{
+	int natts = target->natts;
+	Datum *values = to_send->values;
+	bool *nulls = to_send->nulls;
 
 	values[catalog::kChangeStartLsn - 1] = LSNGetDatum(change.commit_lsn);
 	values[catalog::kChangeEndLsn - 1] = 0;
@@ -145,8 +165,48 @@ send_row(QueueSender *sender, Target *target, const DecodedChange &change, Opera
 	values[natts - 1] = Int32GetDatum(change.command_id);
 	nulls[natts - 1] = false;
 
-	Size header_length = MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(natts));
-	Size tuple_length = header_length + heap_compute_data_size(target->descriptor, values, nulls);
+	to_send->header_length = MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(natts));
+	to_send->tuple_length =
+		to_send->header_length + heap_compute_data_size(target->descriptor, values, nulls);
+}
+
+/* Whether that image makes a change row that is not too large. */
+bool
+image_fits(Target *target, const DecodedChange &change, const SourceRow &row)
+{
+	/* Metadata, and what columns may need more for their alignment than in the source row. */
+	constexpr Size kMore = Size{16} * 1024;
+	Size limit = CDC_FAULT_ROW_LIMIT(kLongestRow);
+	ChangeRow whole;
+
+	if (row.length + kMore <= limit)
+		return true;
+	/* Not all of it may be captured. */
+	arrange(&whole, target, change, Operation::Insert, target->mask_all, row);
+	return whole.tuple_length <= limit;
+}
+
+/* In place of the rows of a change. */
+void
+send_too_large(QueueSender *sender, Target *target)
+{
+	RowItem *item =
+		reinterpret_cast<RowItem *>(queue_reserve(sender, ItemKind::Row, kRowTupleOffset));
+	item->header.flags = kRowTooLarge;
+	item->layout = target->layout;
+	item->tuple_length = 0;
+}
+
+/* Forms one change row in the queue's buffer: what heap_form_tuple does, without its allocation. */
+void
+send_row(QueueSender *sender, Target *target, const DecodedChange &change, Operation operation,
+		 char *mask, const SourceRow &row, uint16 flags)
+{
+	ChangeRow to_send;
+
+	arrange(&to_send, target, change, operation, mask, row);
+	Size header_length = to_send.header_length;
+	Size tuple_length = to_send.tuple_length;
 	RowItem *item = reinterpret_cast<RowItem *>(
 		queue_reserve(sender, ItemKind::Row, kRowTupleOffset + tuple_length));
 	item->header.flags = flags | static_cast<uint16>(operation) << kRowOperationShift;
@@ -158,9 +218,9 @@ send_row(QueueSender *sender, Target *target, const DecodedChange &change, Opera
 	memset(place, 0, tuple_length);
 	HeapTupleHeader header = reinterpret_cast<HeapTupleHeader>(place);
 	ItemPointerSetInvalid(&header->t_ctid);
-	HeapTupleHeaderSetNatts(header, natts);
+	HeapTupleHeaderSetNatts(header, target->natts);
 	header->t_hoff = header_length;
-	heap_fill_tuple(target->descriptor, values, nulls, place + header_length,
+	heap_fill_tuple(target->descriptor, to_send.values, to_send.nulls, place + header_length,
 					tuple_length - header_length, &header->t_infomask, header->t_bits);
 }
 
@@ -189,6 +249,12 @@ void
 send_update(QueueSender *sender, Target *target, const DecodedChange &change,
 			const SourceRow &before, const SourceRow &after, const bool *differs, uint16 flags)
 {
+	if (!image_fits(target, change, before) || !image_fits(target, change, after))
+	{
+		send_too_large(sender, target);
+		return;
+	}
+
 	bool key_changed = false;
 	for (int k = 0; k < target->nkeys; k++)
 		key_changed = key_changed || (target->keys[k] > 0 && differs[target->keys[k] - 1]);
@@ -218,6 +284,7 @@ full_update(QueueSender *sender, Source *source, const DecodedChange &change,
 	TupleDesc descriptor = RelationGetDescr(change.relation);
 	bool *differs = static_cast<bool *>(palloc(descriptor->natts));
 
+	after.length += before.length;
 	for (int i = 0; i < descriptor->natts; i++)
 	{
 		if (after.missing[i])
@@ -248,6 +315,7 @@ key_update(QueueSender *sender, Source *source, const DecodedChange &change,
 	bool *unchanged = static_cast<bool *>(palloc0(natts));
 
 	/* A large value of the key that did not change: the log has it in the old row. */
+	after.length += before != nullptr ? before->length : 0;
 	for (int i = 0; before != nullptr && i < natts; i++)
 		if (after.missing[i] && !before->nulls[i] && !before->missing[i])
 		{
@@ -310,8 +378,13 @@ row_image_send(QueueSender *sender, Source *source, const DecodedChange &change)
 	{
 		case ChangeAction::Insert:
 			for (int t = 0; t < source->ntargets; t++)
-				send_row(sender, &source->targets[t], change, Operation::Insert,
-						 source->targets[t].mask_all, after, 0);
+			{
+				Target *target = &source->targets[t];
+				if (image_fits(target, change, after))
+					send_row(sender, target, change, Operation::Insert, target->mask_all, after, 0);
+				else
+					send_too_large(sender, target);
+			}
 			break;
 		case ChangeAction::Update:
 			if (identity_full && change.old_tuple != nullptr)
@@ -332,8 +405,11 @@ row_image_send(QueueSender *sender, Source *source, const DecodedChange &change)
 					row = key_only(target, descriptor->natts,
 								   change.old_tuple != nullptr ? &before : nullptr, &complete);
 				}
-				send_row(sender, target, change, Operation::Delete, target->mask_all, row,
-						 complete ? 0 : kRowBeforeImageMissing);
+				if (image_fits(target, change, row))
+					send_row(sender, target, change, Operation::Delete, target->mask_all, row,
+							 complete ? 0 : kRowBeforeImageMissing);
+				else
+					send_too_large(sender, target);
 			}
 			break;
 	}

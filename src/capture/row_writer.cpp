@@ -401,6 +401,13 @@ take_row(ChangeWriter *writer, RowItem *item)
 		reinterpret_cast<HeapTupleHeader>(reinterpret_cast<char *>(item) + kRowTupleOffset);
 	if (instance->discarded)
 		return;
+	if (unlikely(item->header.flags & kRowTooLarge))
+	{
+		instance_gap_begin(&instance->gap, GapCause::TooLarge, instance->change_table,
+						   instance->what, layout->source, writer->commit_lsn);
+		writer->gap_ends = true;
+		return;
+	}
 	writer->row = row;
 	if (unlikely(item->header.flags & kRowBeforeImageMissing))
 	{
