@@ -56,10 +56,9 @@ sub _column
 	my $dice = rand;
 	return [ $name, 'int GENERATED ALWAYS AS (7) STORED' ] if $dice < 0.02;
 	return [ $name, 'public.outer_domain' ] if $dice < 0.03;
-	my $definition = $type;
-	$definition .= ' COLLATE "C"' if $type =~ /^(text|character varying)\b[^\[]*$/ && rand() < 0.3;
-	$definition .= ' COMPRESSION pglz' if $type =~ /^(text|bytea|jsonb)$/ && rand() < 0.3;
-	return [ $name, $definition ];
+	my $collation = $type =~ /^(text|character varying)\b[^\[]*$/ && rand() < 0.3 ? ' COLLATE "C"' : '';
+	my $compression = $type =~ /^(text|bytea|jsonb)$/ && rand() < 0.3 ? ' COMPRESSION pglz' : '';
+	return [ $name, $type . $compression . $collation ];
 }
 
 # fuzz_schema(\@types, %options): a list of tables: {n, name, make}; make[0] is the name, the others are statements.
