@@ -1,5 +1,5 @@
-# Full disks: the tablespace of change tables, pg_replslot (what decoding spills), the data directory's own
-# tablespace, pg_wal. The state says it, the source goes on where the server does, and when there is room again
+# Full disks: the tablespace of change tables, temporary files (of the server, and of a tablespace), pg_replslot (what decoding spills), the data
+# directory's own tablespace, pg_wal. The state says it, the source goes on where the server does, and when there is room again
 # capture goes on by itself: nothing lost, nothing twice.
 #
 # tools/test makes two small file systems; a file that fills one is removed again to heal it.
@@ -114,6 +114,43 @@ make_room($disk);
 $node->safe_psql('postgres', q(ALTER SYSTEM SET temp_file_limit = -1));
 $node->reload;
 goes_on('tablespace of change tables');
+
+# --- Temporary files ------------------------------------------------------------------------------
+# Those of readers, who are told. Capture, cleanup and enabling need none.
+mkdir "$wal_disk/pgsql_tmp";
+mkdir "$wal_disk/temporary";
+my $temporary = $node->data_dir . '/base/pgsql_tmp';
+rmdir $temporary if -e $temporary;
+symlink "$wal_disk/pgsql_tmp", $temporary or die "cannot link pgsql_tmp: $!";
+$node->safe_psql('postgres', qq(CREATE TABLESPACE temporary LOCATION '$wal_disk/temporary'));
+for my $place ('', 'temporary')
+{
+	my $name  = $place ? 'temp_tablespaces' : 'base/pgsql_tmp';
+	my $extra = "extra$place";
+	my $sort = qq(SET temp_tablespaces = '$place'; SET work_mem = '64kB'; SET enable_hashagg = off;
+		SELECT count(*) > 1000 FROM (SELECT DISTINCT v, id FROM cdc.fn_cdc_get_all_changes_public_t(cdc.fn_cdc_get_min_lsn('public_t'), cdc.fn_cdc_get_max_lsn(), 'all') ORDER BY 1) r);
+	my $aggregate = qq(SET temp_tablespaces = '$place'; SET work_mem = '64kB'; SET hash_mem_multiplier = 1;
+		SELECT count(*) > 1000 FROM cdc.fn_cdc_get_net_changes_public_t(cdc.fn_cdc_get_min_lsn('public_t'), cdc.fn_cdc_get_max_lsn(), 'all'));
+	leave_room($wal_disk, 100);
+	for my $sql ($sort, $aggregate)
+	{
+		isnt($node->psql($db, $sql, stderr => \my $stderr), 0, "$name full: a reader that spills fails");
+		like($stderr, qr/could not write to file "(base\/pgsql_tmp|pg_tblspc).*No space left on device/, "$name full: and is told");
+	}
+	write_much();
+	$node->safe_psql($db, qq(CREATE TABLE $extra (id int PRIMARY KEY); ALTER SYSTEM SET temp_tablespaces = '$place'; SELECT pg_reload_conf()));
+	enable_table($node, $db, $extra);
+	$node->safe_psql($db, qq(INSERT INTO $extra SELECT generate_series(1, 1000); CALL cdc.sp_cdc_start_job('cleanup')));
+	wait_captured($node, $db);
+	is($node->safe_psql($db, "SELECT count(*) FROM cdc.public_${extra}_ct"), '1000', "$name full: capture and enabling go on");
+	ok($node->poll_query_until($db, q(SELECT status = 'succeeded' FROM cdc.cleanup_runs ORDER BY run_id DESC LIMIT 1)), "$name full: cleanup, too");
+	make_room($wal_disk);
+	is($node->safe_psql($db, $_), 't', "$name: with room again readers spill") for $sort, $aggregate;
+	goes_on($name);
+}
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET temp_tablespaces; SELECT pg_reload_conf()');
+$node->safe_psql('postgres', 'DROP TABLESPACE temporary');
+unlink $temporary or die "cannot unlink pgsql_tmp: $!";
 
 # --- What decoding spills -------------------------------------------------------------------------
 $node->stop;
