@@ -90,7 +90,10 @@ CALL cdc.sp_cdc_enable_table('src', 'loses', NULL, captured_column_list => 'id, 
 INSERT INTO loses VALUES (1, 'a', 'one');
 DROP TYPE going CASCADE;
 INSERT INTO loses VALUES (2, 'two');
+DROP TYPE mood;
 DROP TYPE mood CASCADE;
+-- with its schema: refused in the end
+DROP SCHEMA src CASCADE;
 CALL cdc.wait_for_capture();
 SELECT * FROM history('src_loses');
 SELECT * FROM replay('src_loses');

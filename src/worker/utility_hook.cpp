@@ -173,6 +173,7 @@ utility_hook(PlannedStmt *statement, const char *query, bool read_only,
 	if (const char *alone = database_needed_alone(parse_tree); alone != nullptr)
 		refuse_while_captured(alone, IsA(parse_tree, AlterDatabaseStmt));
 	catalog::table_guard_check(parse_tree);
+	catalog::drop_guard_check(parse_tree);
 	if (IsA(parse_tree, DropdbStmt))
 	{
 		Oid database = get_database_oid(castNode(DropdbStmt, parse_tree)->dbname, true);
