@@ -1,5 +1,6 @@
 # Each fault point of enabling and disabling a database, of a gap and its end, of scans by hand, of the launcher, and of
-# recording an error: the process is killed there, or the server shut down. Nothing half done is left, and it can be done again.
+# recording an error: the process is killed or terminated there, or the server shut down. Nothing half done is left, and it can
+# be done again.
 use strict;
 use warnings;
 
@@ -18,7 +19,7 @@ my $node = matrix_cluster('fault_database', 'faults');
 
 for my $point (matrix_points('database'))
 {
-	matrix_crashes($_, $point) for $ENV{CDC_TEST_FULL} ? qw(kill immediate) : (qw(kill immediate))[ rand 2 ];
+	matrix_crashes($_, $point) for $ENV{CDC_TEST_FULL} ? qw(kill immediate terminate) : (qw(kill immediate terminate))[ rand 3 ];
 }
 # After gaps the log is not the whole truth any more: enabled anew it is.
 $node->safe_psql('faults', 'CALL cdc.sp_cdc_disable_db()');

@@ -1,5 +1,5 @@
-# Each fault point of cleanup: its worker, or the session that asked, is killed there, or the server shut down. What is old goes all
-# the same, nothing else does, and no leaf is left without its table.
+# Each fault point of cleanup: its worker, or the session that asked, is killed or terminated there, or the server shut down. What
+# is old goes all the same, nothing else does, and no leaf is left without its table.
 use strict;
 use warnings;
 
@@ -17,7 +17,7 @@ my $node = matrix_cluster('fault_cleanup', 'faults');
 
 for my $point (matrix_points('cleanup'))
 {
-	matrix_crashes($_, $point) for $ENV{CDC_TEST_FULL} ? qw(kill immediate) : (qw(kill immediate))[ rand 2 ];
+	matrix_crashes($_, $point) for $ENV{CDC_TEST_FULL} ? qw(kill immediate terminate) : (qw(kill immediate terminate))[ rand 3 ];
 }
 $node->stop;
 done_testing();

@@ -518,11 +518,14 @@ note_failure(DatabaseEntry *entry, const ErrorData &error)
 
 /*
  * Before the entry says that we have gone (exit callbacks run from the last to the first): the server itself
- * lets go of the origin later, and the next worker may be there by then.
+ * lets go of the origin later, and the next worker may be there by then. A batch that is still open is rolled
+ * back after this; from 16 on that moves the session's origin on, which is no longer attached, unless nothing
+ * says any more that there is one.
  */
 void
 release_origin(int, Datum)
 {
+	replorigin_session_origin = InvalidRepOriginId;
 	replorigin_session_reset();
 }
 

@@ -1,5 +1,5 @@
 # FaultMatrix.pm: each fault point, and the piece of work that reaches it. What can be driven through all of them: crashes
-# (SIGKILL of the process, immediate shutdown of the server while it is there) and errors.
+# (SIGKILL of the process, immediate shutdown of the server while it is there), polite terminations, and errors.
 #
 # A piece of work has: `before`, what must be so; `sql`, what is done; `after`, what must be true once it has been done
 # in the end; `revive`, what somebody has to do for capture to go on, where a crash stops it. After a crash in the middle the server comes back, capture goes on, the
@@ -16,7 +16,7 @@ use Exporter 'import';
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(matrix_points matrix_cluster matrix_crashes matrix_errors matrix_cleanup_fails);
+our @EXPORT = qw(matrix_points matrix_cluster matrix_crashes matrix_stop_amid matrix_errors matrix_cleanup_fails);
 
 # Point => [work, passing up to which one is drawn, faults that lead there]. The order is that of a run.
 my %matrix = (
@@ -416,7 +416,8 @@ sub _recover
 	return;
 }
 
-# matrix_crashes($how, @points): $how is 'kill' (of the process) or 'immediate' (shutdown of the server).
+# matrix_crashes($how, @points): $how is 'kill' (of the process), 'immediate' (shutdown of the server), or 'terminate': no
+# crash at all, the process alone ends, and rolls back what it has open.
 sub matrix_crashes
 {
 	my ($how, @points) = @_;
@@ -450,17 +451,48 @@ sub matrix_crashes
 		{
 			wait_until(sub { log_since($node, $from) =~ /was terminated by signal 9/ }, "$what: the server notices");
 		}
+		elsif ($how eq 'terminate')
+		{
+			my ($pid) = fault_reached($node, $point) =~ /(\d+)/;
+			kill 'TERM', $pid;
+			wait_until(sub { !kill 0, $pid }, "$what: it ends");
+		}
 		else
 		{
 			$node->stop('immediate');
 			$node->start;
 		}
-		finish_load($load) if $load;
+		finish_load($load, $how eq 'terminate') if $load;
 		finish_psql($session) if $session;
 		wait_for_server($node);
 		fault_clear($node) if $others;
 		_recover($what, $work);
+		unlike(log_since($node, $from), qr/TRAP:|PANIC|was terminated by signal/, "$what: nothing has crashed") if $how eq 'terminate' && ref $work->{sql} ne 'CODE';
 	}
+	return;
+}
+
+# matrix_stop_amid(): the job is stopped while the writer is in the middle of a transaction, which it gives up.
+sub matrix_stop_amid
+{
+	my $work = $work{big};
+	_captured();
+	my $from   = log_size($node);
+	my $before = _value('SELECT count(*) FROM cdc.public_t_ct');
+	fault_set($node, 'writer-chunk:pause');
+	my $session = start_psql($node, $db, $work->{sql});
+	fault_wait($node, 'writer-chunk');
+	my $stop = start_psql($node, $db, 'CALL cdc.sp_cdc_stop_job()');
+	$node->poll_query_until($db, q(SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'CALL cdc.sp_cdc_stop_job%' AND wait_event_type = 'Extension' AND backend_type = 'client backend'))
+	  or die 'stopping waits for nobody';
+	fault_clear($node);
+	is(finish_psql($stop), '', 'the job is stopped in the middle of a transaction');
+	is(finish_psql($session), '', '... of which the source has nothing noticed');
+	is(_value('SELECT count(*) FROM cdc.public_t_ct'), $before, '... nothing of it is captured');
+	_try('CALL cdc.sp_cdc_start_job()');
+	_captured();
+	catalog_ok($node, $db, '... all of it is later');
+	unlike(log_since($node, $from), qr/TRAP:|PANIC|was terminated by signal/, '... nothing has crashed');
 	return;
 }
 
