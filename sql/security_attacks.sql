@@ -343,6 +343,32 @@ WHERE starelid IN (SELECT relid FROM pg_partition_tree('cdc.src_ranged_ct')) AND
 ANALYZE src.ranged;
 SELECT DISTINCT who, what FROM src.ran_as;
 
+-- 10. Anybody may make a view on a table that he cannot read, and the server does not change the type of a column that a view uses.
+SET ROLE regress_cdc_owner;
+CREATE TABLE src.labelled (id integer PRIMARY KEY, v varchar(3));
+CALL cdc.sp_cdc_enable_table('src', 'labelled', NULL);
+INSERT INTO src.labelled VALUES (1, 'abc');
+CALL cdc.wait_for_capture();
+SET ROLE regress_cdc_attacker;
+CREATE VIEW src.hindrance AS SELECT id, v FROM cdc.src_labelled_ct;
+SET ROLE regress_cdc_owner;
+ALTER TABLE src.labelled ALTER v TYPE varchar(5);
+INSERT INTO src.labelled VALUES (2, 'abcde');
+ALTER TABLE src.labelled ALTER v TYPE text;
+INSERT INTO src.labelled VALUES (3, 'abcdefg');
+CALL cdc.wait_for_capture();
+SELECT "__$operation", id, v, length(v) FROM cdc.fn_cdc_get_all_changes_src_labelled(cdc.fn_cdc_get_min_lsn('src_labelled'), cdc.fn_cdc_get_max_lsn(), 'all') ORDER BY id;
+RESET ROLE;
+SELECT state, failures FROM cdc.pg_stat_cdc WHERE database = current_database();
+DROP VIEW src.hindrance;
+INSERT INTO src.labelled VALUES (4, 'x');
+ALTER TABLE src.labelled ALTER v TYPE varchar(9);
+INSERT INTO src.labelled VALUES (5, 'y');
+CALL cdc.wait_for_capture();
+SELECT count(*) FROM cdc.fn_cdc_get_all_changes_src_labelled(cdc.fn_cdc_get_min_lsn('src_labelled'), cdc.fn_cdc_get_max_lsn(), 'all');
+SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'cdc.src_labelled_ct'::regclass AND attname = 'v';
+SELECT * FROM src.replay('src_labelled');
+
 -- As if nothing had happened.
 SELECT state, failures FROM cdc.pg_stat_cdc WHERE database = current_database();
 SELECT * FROM replay('src_secret');

@@ -73,6 +73,27 @@ retire_current(Oid root, const CapturedColumn &column)
 	}
 }
 
+/*
+ * Gives a column the type that readers are to see, of the same bytes. The server refuses where somebody's view, policy or the
+ * like uses the column, and anybody may make a view on a change table, though not read it: the column keeps its
+ * type then, which has the values all the same.
+ */
+void
+relabel_column(Oid root, const char *name, const ColumnType &type)
+{
+	(void)in_subtransaction(
+		[&]() { alter_columns(root, AT_AlterColumnType, name, definition(name, type)); },
+		[&](const ErrorData &edata) {
+			if (edata.sqlerrcode != ERRCODE_FEATURE_NOT_SUPPORTED)
+				ReThrowError(const_cast<ErrorData *>(&edata));
+			ereport(LOG, (errmsg("column \"%s\" of change table \"%s\" keeps its type", name,
+								 get_rel_name(root)),
+						  errdetail("%s: %s", edata.message,
+									edata.detail != nullptr ? edata.detail : "no detail"),
+						  errhint("Drop what was made on the change table. Nothing is lost.")));
+		});
+}
+
 void
 carry_out(Oid root, const ColumnPlan &plan, bool may_relabel)
 {
@@ -88,7 +109,7 @@ carry_out(Oid root, const ColumnPlan &plan, bool may_relabel)
 	else if (!plan.version->current)
 		rename_column(root, NameStr(plan.version->name), name);
 	if (plan.needs_relabel() && may_relabel)
-		alter_columns(root, AT_AlterColumnType, name, definition(name, plan.type));
+		relabel_column(root, name, plan.type);
 }
 
 /* The type that readers see when the plans are carried out. */
