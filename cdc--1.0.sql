@@ -1436,6 +1436,13 @@ WITH leaf AS (
 			THEN 'got a NOT NULL constraint'
 		WHEN x.n OPERATOR(pg_catalog.>) 1 THEN 'got an index'
 		WHEN x.n OPERATOR(pg_catalog.<) 1 THEN 'lost its index'
+		WHEN EXISTS (SELECT FROM pg_catalog.pg_index AS i
+				JOIN pg_catalog.pg_class AS ic ON ic.oid OPERATOR(pg_catalog.=) i.indexrelid
+				JOIN pg_catalog.pg_am AS m ON m.oid OPERATOR(pg_catalog.=) ic.relam
+				WHERE i.indrelid OPERATOR(pg_catalog.=) l.oid
+					AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR i.indnatts OPERATOR(pg_catalog.<>) 1
+						OR i.indkey[0] OPERATOR(pg_catalog.<>) 1 OR m.amname OPERATOR(pg_catalog.<>) 'brin'))
+			THEN 'got an index in place of its own'
 		WHEN l.relam OPERATOR(pg_catalog.<>) 2::pg_catalog.oid THEN 'got another table access method'
 		WHEN l.relpersistence OPERATOR(pg_catalog.<>) 'p'::pg_catalog."char" THEN 'become unlogged'
 		END AS problem

@@ -82,6 +82,9 @@ for my $case (
 	[ 'an index', 'CREATE INDEX extra ON cdc.public_t_ct (n)', qr/has got an index/, qr/Undo/, 'DROP INDEX cdc.extra' ],
 	[ 'a lost index', q(SELECT format('DROP INDEX %s', indexrelid::regclass) FROM pg_index WHERE indrelid = 'cdc.public_t_ct'::regclass \gexec), qr/has lost its index/,
 		qr/CREATE INDEX ON cdc\.public_t_ct USING brin \("__\$start_lsn"\)/, 'CREATE INDEX ON cdc.public_t_ct USING brin ("__$start_lsn")' ],
+	[ 'another index', q(SELECT format('DROP INDEX %s', indexrelid::regclass) FROM pg_index WHERE indrelid = 'cdc.public_t_ct'::regclass \gexec
+		CREATE INDEX odd ON cdc.public_t_ct USING brin ("__$start_lsn") WHERE n > 0), qr/has got an index in place of its own/, qr/Undo/,
+		'DROP INDEX cdc.odd; CREATE INDEX ON cdc.public_t_ct USING brin ("__$start_lsn")' ],
 	[ 'a row-level policy', "ALTER TABLE $leaf ENABLE ROW LEVEL SECURITY", qr/has got row-level security/, qr/Undo/, "ALTER TABLE $leaf DISABLE ROW LEVEL SECURITY" ],
 	[ 'unlogged', "SET allow_system_table_mods = on; ALTER TABLE $leaf SET UNLOGGED", qr/has become unlogged/, qr/Undo/, "ALTER TABLE $leaf SET LOGGED" ])
 {

@@ -12,6 +12,7 @@
 
 #include "base/fault.hpp"
 #include "capture/table_append.hpp"
+#include "catalog/catalog.hpp"
 
 extern "C" {
 #include "access/brin.h"
@@ -57,6 +58,34 @@ struct Decoration
 	const char *hint;
 };
 
+bool
+is_brin(Oid index)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(index));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	bool result = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relam == BRIN_AM_OID;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* Whether it is no index of those that the table was made with: on plain columns, and of a leaf the one that readers use. */
+bool
+is_foreign_index(Oid index, bool is_leaf)
+{
+	HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	auto *form = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
+	bool foreign =
+		!heap_attisnull(tuple, Anum_pg_index_indexprs, nullptr) ||
+		!heap_attisnull(tuple, Anum_pg_index_indpred, nullptr) ||
+		(is_leaf && (form->indnatts != 1 || form->indkey.values[0] != catalog::kChangeStartLsn ||
+					 !is_brin(index)));
+	ReleaseSysCache(tuple);
+	return foreign;
+}
+
 /* What was put on the table that we would have to run, or that makes what we write something else. */
 Decoration
 decoration(Relation relation, int nindexes)
@@ -94,6 +123,10 @@ decoration(Relation relation, int nindexes)
 												get_rel_name(
 													get_partition_parent(RelationGetRelid(relation),
 																		 true))))};
+	ListCell *cell;
+	foreach (cell, RelationGetIndexList(relation))
+		if (is_foreign_index(lfirst_oid(cell), is_leaf))
+			return found("got an index in place of its own");
 	if (relation->rd_rel->relam != HEAP_TABLE_AM_OID)
 		return found("got another table access method");
 	if (relation->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
@@ -215,13 +248,6 @@ table_append_open(Oid relation_oid, int nindexes, const char *what)
 		index->info = BuildIndexInfo(index->relation);
 		index->is_brin = index->relation->rd_rel->relam == BRIN_AM_OID;
 		append->appends_only = append->appends_only || index->is_brin;
-		if (index->info->ii_Expressions != NIL || index->info->ii_Predicate != NIL)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("index \"%s\" of %s has been changed",
-							RelationGetRelationName(index->relation), what),
-					 errdetail("It has an expression or a predicate."),
-					 errhint("Drop it; capture goes on by itself. Nothing is lost meanwhile.")));
 	}
 
 	/*
