@@ -73,8 +73,10 @@ checked_copy() {
 	fi
 	# Written each time: it may have changed, and what initdb and pg_ctl ask runs nothing of the extension.
 	cat >"$server/bin/postgres.new" <<-SCRIPT
-		#!/bin/sh
-		real=$server/bin/postgres.real findings=$findings
+		#!/bin/bash
+		# Beside this script: a test may have copied the server. It must run under the script's name: pg_ctl restarts what
+		# the server has written down as its own.
+		real=\${0%/*}/postgres.real findings=$findings
 		case " \$* " in *' --boot '* | *' --single '* | *' --check '* | *' -V '* | *' -C '*) exec "\$real" "\$@" ;; esac
 		$script
 	SCRIPT
@@ -99,7 +101,7 @@ copy_patient_tree() {
 	sed -i "s/now() + interval '10s'/now() + interval '$patience'/" "$1/sql/include/capture.sql"
 	grep -rlE "timeout => '(30s|60s|3min)'" "$1/"{sql,specs,expected,t} |
 		xargs sed -i -E "s/timeout => '(30s|60s|3min)'/timeout => '$patience'/"
-	export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-1800}
+	export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-1800} PGCTLTIMEOUT=${PGCTLTIMEOUT:-600}
 }
 
 # run_checked TEST_PROGRAM ARGUMENT...: that tree's tools/test on $server; a report is a failure, whatever the tests say.
