@@ -111,6 +111,11 @@ health_says(qr/catalog critical .*do not fit/, 'the row identifier deleted');
 $node->safe_psql($db, 'INSERT INTO cdc.index_columns SELECT * FROM kept_key');
 whole('put back before the table was changed');
 
+$node->safe_psql($db, 'SET allow_system_table_mods = on; ALTER INDEX cdc.index_columns_pkey RENAME TO hidden');
+restart_capture();
+whole('an index of the catalog renamed');
+$node->safe_psql($db, 'SET allow_system_table_mods = on; ALTER INDEX cdc.hidden RENAME TO index_columns_pkey');
+
 # Changed meanwhile: those changes cannot be read any more, whatever is put back.
 for my $case (
 	[ 'a captured column deleted', "DELETE FROM cdc.captured_columns WHERE $of_t AND column_ordinal = 3", qr/not as many captured columns/ ],
@@ -119,10 +124,12 @@ for my $case (
 	[ 'an ordinal out of range', "UPDATE cdc.captured_columns SET column_ordinal = 2000 WHERE $of_t AND column_ordinal = 1", qr/ordinal 2000/ ],
 	[ 'a negative ordinal', "UPDATE cdc.captured_columns SET column_ordinal = -1 WHERE $of_t AND column_ordinal = 1", qr/ordinal -1/ ],
 	[ 'the row identifier deleted', 'DELETE FROM cdc.index_columns', qr/row identifier are missing/ ],
+	[ 'a column that is NULL', "ALTER TABLE cdc.captured_columns ALTER column_id DROP NOT NULL; UPDATE cdc.captured_columns SET column_id = NULL WHERE $of_t AND column_ordinal = 1", qr/Column "column_id" of a row is null/ ],
 	[ 'the option of decoding taken', 'SET allow_system_table_mods = on; ALTER TABLE cdc.change_tables RESET (user_catalog_table)', qr/lost its option user_catalog_table/ ],
-	[ 'the schema renamed', 'SET allow_system_table_mods = on; ALTER SCHEMA cdc RENAME TO hidden', undef ])
+	[ 'a catalog table renamed', 'SET allow_system_table_mods = on; ALTER TABLE cdc.index_columns RENAME TO hidden', undef, 'ALTER TABLE cdc.hidden RENAME TO index_columns', qr/"index_columns" of change data capture is missing/ ],
+	[ 'the schema renamed', 'SET allow_system_table_mods = on; ALTER SCHEMA cdc RENAME TO hidden', undef, 'ALTER SCHEMA hidden RENAME TO cdc', qr/schema "cdc" of change data capture is missing/ ])
 {
-	my ($name, $damage, $pattern) = @$case;
+	my ($name, $damage, $pattern, $undo, $later) = @$case;
 	$node->safe_psql($db, $damage);
 	restart_capture();
 	if (defined $pattern)
@@ -134,11 +141,11 @@ for my $case (
 	else
 	{
 		# Without any function to ask; the command of the user goes on.
-		$node->safe_psql($db, 'INSERT INTO t (v) VALUES (1); ALTER TABLE t ALTER n SET DEFAULT 1; SET allow_system_table_mods = on; ALTER SCHEMA hidden RENAME TO cdc');
-		stops(qr/schema "cdc" of change data capture is missing.*discard_kept_wal\(true\)/, $name);
+		$node->safe_psql($db, "INSERT INTO t (v) VALUES (1); ALTER TABLE t ALTER n SET DEFAULT 1; SET allow_system_table_mods = on; $undo");
+		stops(qr/$later.*discard_kept_wal\(true\)/, $name);
 	}
 	$node->safe_psql($db, q(SET allow_system_table_mods = on; DELETE FROM cdc.captured_columns; INSERT INTO cdc.captured_columns SELECT * FROM kept;
-		DELETE FROM cdc.index_columns; INSERT INTO cdc.index_columns SELECT * FROM kept_key; ALTER TABLE cdc.change_tables SET (user_catalog_table = true)));
+		DELETE FROM cdc.index_columns; INSERT INTO cdc.index_columns SELECT * FROM kept_key; ALTER TABLE cdc.captured_columns ALTER column_id SET NOT NULL; ALTER TABLE cdc.change_tables SET (user_catalog_table = true)));
 	$node->safe_psql($db, 'SET client_min_messages = error; CALL cdc.discard_kept_wal(true)');
 	my $id = $node->safe_psql($db, q(INSERT INTO t (v) VALUES ('after') RETURNING id));
 	wait_captured($node, $db);

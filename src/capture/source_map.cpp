@@ -184,13 +184,17 @@ scan_catalog(Oid schema, const char *table_name, const char *index_name, AttrNum
 	Relation table = open_catalog(schema, table_name);
 	ScanKeyData key;
 	ScanKeyInit(&key, attnum, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(value));
-	Relation index = index_open(historic_relation(schema, index_name), AccessShareLock);
-	SysScanDesc scan = systable_beginscan(table, RelationGetRelid(index), index_has_its_file(index),
-										  nullptr, 1, &key);
+	/* One that somebody has renamed is done without. */
+	Oid index_oid = get_relname_relid(index_name, schema);
+	Relation index = OidIsValid(index_oid) ? index_open(index_oid, AccessShareLock) : nullptr;
+	SysScanDesc scan =
+		systable_beginscan(table, index_oid, index != nullptr && index_has_its_file(index), nullptr,
+						   1, &key);
 	while (HeapTuple tuple = systable_getnext(scan))
 		visit(tuple, RelationGetDescr(table));
 	systable_endscan(scan);
-	index_close(index, AccessShareLock);
+	if (index != nullptr)
+		index_close(index, AccessShareLock);
 	table_close(table, AccessShareLock);
 }
 

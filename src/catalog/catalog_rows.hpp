@@ -81,8 +81,9 @@ row_deform(Relation relation, HeapTuple tuple)
 
 /*
  * Calls body(relation, tuple) for each row of cdc.<table> that matches the keys. `index` is the name
- * of an index whose leading columns the keys are, NULL for a sequential scan. The lock is kept
- * until the transaction ends when it is stronger than AccessShareLock.
+ * of an index whose leading columns the keys are, NULL for a sequential scan; one that somebody has
+ * renamed is done without. The lock is kept until the transaction ends when it is stronger than
+ * AccessShareLock.
  */
 template <typename Body>
 void
@@ -90,7 +91,7 @@ rows_scan(const char *table, const char *index, std::span<ScanKeyData> keys, LOC
 		  Body body)
 {
 	Relation relation = table_open(cdc_relation_oid(table, false), lockmode);
-	Oid index_oid = index == nullptr ? InvalidOid : cdc_relation_oid(index, false);
+	Oid index_oid = index == nullptr ? InvalidOid : cdc_relation_oid(index, true);
 	HeapTuple tuple;
 
 	/* The scan renumbers the keys it is given; the caller's may serve another scan. */
@@ -98,7 +99,7 @@ rows_scan(const char *table, const char *index, std::span<ScanKeyData> keys, LOC
 	Assert(keys.size() <= own.size());
 	for (size_t i = 0; i < keys.size(); i++)
 		own[i] = keys[i];
-	SysScanDesc scan = systable_beginscan(relation, index_oid, index != nullptr, nullptr,
+	SysScanDesc scan = systable_beginscan(relation, index_oid, OidIsValid(index_oid), nullptr,
 										  static_cast<int>(keys.size()), own.data());
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
