@@ -96,12 +96,6 @@ error_identity_missing()
 void
 database_mark_enabled(const NameData &slot_name, XLogRecPtr start)
 {
-	Identity former;
-	if (database_read_identity(&former))
-		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
-						errmsg("database is already enabled for change data capture"),
-						errdetail("Its slot is \"%s\".", NameStr(former.slot_name))));
-
 	Row<kIdentityColumns> row;
 	row.set(kIdOneRow, BoolGetDatum(true));
 	row.set(kIdSystemIdentifier, Int64GetDatum(static_cast<int64>(GetSystemIdentifier())));
