@@ -91,7 +91,7 @@ copy_tree() {
 	tar -c -C "$top" --exclude=.git --exclude='*.o' --exclude='*.d' --exclude='*.so' --exclude=.build_stamp . | tar -x -C "$1"
 }
 
-# copy_patient_tree FOLDER: the same, with tests that wait longer: below a check all takes 3 to 50 times as long, and what is
+# copy_patient_tree FOLDER: the same, with tests that wait longer: below a check all takes up to 50 times as long, and what is
 # run there is not about how long something takes. The TAP tests wait as long as the server's own variable says.
 copy_patient_tree() {
 	local patience=20min
