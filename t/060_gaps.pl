@@ -275,7 +275,7 @@ captured($db);
 $node->safe_psql($db, 'CALL cdc.sp_cdc_stop_job()');
 $node->safe_psql($db, "SELECT pg_drop_replication_slot('$slot')");
 
-# The new slot waits for this transaction.
+# The new slot waits for this transaction: it is unfinished, and not the one that a decoder holds.
 sub hold_slots
 {
 	my %session = (in => "BEGIN; SELECT pg_current_xact_id();\n", out => '');
@@ -288,7 +288,8 @@ sub resume_in_background
 {
 	my %session = (in => '', out => '', err => '');
 	$session{run} = IPC::Run::start [ 'psql', '-XAtq', '-c', $resume, '-d', $node->connstr($db) ], '<', \$session{in}, '>', \$session{out}, '2>', \$session{err};
-	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_replication_slots WHERE slot_name = '$slot' AND active") or die 'no slot is being made';
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_replication_slots WHERE slot_name = '$slot' AND active AND restart_lsn IS NOT NULL AND confirmed_flush_lsn IS NULL")
+	  or die 'no slot is being made';
 	return \%session;
 }
 my $holder = hold_slots();
@@ -306,7 +307,7 @@ eval { $_->{run}->finish } for $holder, $call;
 start_again($node);
 stands($db, qr/missing/, 'crashed while the slot was made');
 
-# Giving up WAL, cancelled: what was kept is gone, and that is recorded.
+# Giving up WAL, cancelled: what was kept is gone, and that is recorded. Who was making the slot is slow to end meanwhile.
 $node->safe_psql($db, $resume);
 wait_captured($node, $db);
 $stretch{$db}{from} = $node->safe_psql($db, 'SELECT max(end_lsn) FROM cdc.gaps');
@@ -315,13 +316,17 @@ $node->safe_psql($db, "CREATE TABLE $stretch{$db}{base} AS TABLE t");
 captured($db);
 $holder = hold_slots();
 $resume = 'CALL cdc.discard_kept_wal(true)';
-$call   = resume_in_background();
+fault_set($node, 'creator-gone:pause') if $ENV{CDC_TEST_FAULTS};
+$call = resume_in_background();
 $node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query = '$resume' AND backend_type = 'client backend'");
 eval { $call->{run}->finish };
+fault_wait($node, 'creator-gone') if $ENV{CDC_TEST_FAULTS};
 $resume = 'CALL cdc.resume_after_gap()';
+stands($db, qr/given up/, 'giving up WAL, cancelled');
+fault_clear($node) if $ENV{CDC_TEST_FAULTS};
 $holder->{in} .= "ROLLBACK;\n\\q\n";
 $holder->{run}->finish;
-stands($db, qr/given up/, 'giving up WAL, cancelled');
+stands($db, qr/given up/, 'giving up WAL, cancelled, and nobody left');
 
 # The slot is there, what hangs on it is not committed yet.
 my %lock = (in => "BEGIN; LOCK TABLE cdc.gaps IN SHARE MODE; SELECT 'locked';\n", out => '');

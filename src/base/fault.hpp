@@ -70,6 +70,7 @@ inline constexpr std::string_view kFaultPoints[] = {
 	"slot-create",	  /* an ephemeral slot is there */
 	"slot-persist",	  /* it is usable, and still ephemeral */
 	"slot-persisted", /* it is there for good, and nobody's */
+	"creator-gone",	  /* it is on its way out, and nobody counts on it any more */
 	"enable-commit",  /* before the commit of the identity row */
 	"enable-done",	  /* after it; the caller is not told */
 	"resume-commit",  /* before the commit of the new identity and progress */

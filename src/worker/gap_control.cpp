@@ -228,7 +228,23 @@ gap_find(const Identity &identity, const Progress &progress)
 	}
 
 	ReplicationSlot *slot = SearchNamedReplicationSlot(slot_name, true);
-	if (slot == nullptr)
+	XLogRecPtr confirmed = InvalidXLogRecPtr;
+	XLogRecPtr needed = InvalidXLogRecPtr;
+	const char *invalidated = nullptr;
+	bool finished = false;
+	bool ours = false;
+	if (slot != nullptr)
+	{
+		SpinLockAcquire(&slot->mutex);
+		finished = slot->data.persistency == RS_PERSISTENT;
+		confirmed = slot->data.confirmed_flush;
+		needed = slot->data.restart_lsn;
+		invalidated = compat_slot_invalidation(slot);
+		ours = strcmp(NameStr(slot->data.plugin), "cdc") == 0;
+		SpinLockRelease(&slot->mutex);
+	}
+	/* One that somebody is just making keeps nothing of what we need, and goes when that fails. */
+	if (!finished)
 	{
 		gap.reason =
 			psprintf("replication slot \"%s\" of change data capture is missing", slot_name);
@@ -236,12 +252,6 @@ gap_find(const Identity &identity, const Progress &progress)
 							  CDC_LSN_FORMAT_ARGS(progress.captured_lsn));
 		return gap;
 	}
-	SpinLockAcquire(&slot->mutex);
-	XLogRecPtr confirmed = slot->data.confirmed_flush;
-	XLogRecPtr needed = slot->data.restart_lsn;
-	const char *invalidated = compat_slot_invalidation(slot);
-	bool ours = strcmp(NameStr(slot->data.plugin), "cdc") == 0;
-	SpinLockRelease(&slot->mutex);
 	if (invalidated != nullptr || !ours)
 	{
 		gap.reason =

@@ -16,6 +16,7 @@
  */
 #include "cdc.hpp"
 
+#include "base/fault.hpp"
 #include "base/scope.hpp"
 #include "jobs/cleanup_control.hpp"
 #include "monitor/health_checks.hpp"
@@ -27,6 +28,7 @@ extern "C" {
 #include "commands/dbcommands.h"
 #include "mb/pg_wchar.h"
 #include "postmaster/bgworker.h"
+#include "replication/slot.h"
 #include "storage/procarray.h"
 #include "utils/elog.h"
 #include "utils/ps_status.h"
@@ -194,6 +196,19 @@ detach_decoder(int, Datum argument)
 	});
 	ConditionVariableBroadcast(&entry->progress_cv);
 	registry_wake_launcher();
+}
+
+/*
+ * The server lets go of an unfinished slot later than this. Until then a worker that looks would take it for one that
+ * keeps WAL.
+ */
+void
+detach_slot_creator(int code, Datum argument)
+{
+	if (MyReplicationSlot != nullptr)
+		ReplicationSlotRelease();
+	detach_decoder(code, argument);
+	CDC_FAULT("creator-gone");
 }
 
 /* The last word for each job. */
@@ -684,7 +699,7 @@ registry_attach_slot_creator(DatabaseEntry *entry)
 		return true;
 	});
 	if (wanted)
-		before_shmem_exit(detach_decoder, PointerGetDatum(entry));
+		before_shmem_exit(detach_slot_creator, PointerGetDatum(entry));
 	else
 	{
 		ConditionVariableBroadcast(&entry->progress_cv);

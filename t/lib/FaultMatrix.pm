@@ -65,6 +65,7 @@ my %matrix = (
 		'slot-create'          => ['enable_db'],
 		'slot-persist'         => ['enable_db'],
 		'slot-persisted'       => ['enable_db'],
+		'creator-gone'         => ['enable_db'],
 		'enable-commit'        => ['enable_db'],
 		'enable-done'          => ['enable_db'],
 		'enable-db-request'    => ['enable_db'],
@@ -455,6 +456,7 @@ sub matrix_crashes
 		{
 			my ($pid) = fault_reached($node, $point) =~ /(\d+)/;
 			kill 'TERM', $pid;
+			fault_continue($node, $point) if $point eq 'creator-gone'; # it ends anyway, and heeds no signal any more
 			wait_until(sub { !kill 0, $pid }, "$what: it ends");
 		}
 		else
