@@ -151,6 +151,8 @@ for my $place (sort keys %place)
 {
 	for my $name (sort keys %hostile)
 	{
+		# For the whole server it ends sessions while they connect, before they can set theirs.
+		next if $name eq 'transaction_timeout' && $place eq 'ALTER SYSTEM';
 		my $value = $name eq 'search_path' ? $hostile{$name} : "'$hostile{$name}'";
 		$node->safe_psql('postgres', "$place{$place}[0] SET $name = $value");
 	}
