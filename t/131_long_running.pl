@@ -55,17 +55,16 @@ $node->safe_psql($db, q(
 			COMMIT;
 		END LOOP;
 	END $$;
-	CREATE FUNCTION load_it() RETURNS int LANGUAGE plpgsql AS $$
-	DECLARE
-		times int := 0;
+	CREATE PROCEDURE load_it(query text, INOUT times int DEFAULT 0) LANGUAGE plpgsql AS $$
 	BEGIN
 		WHILE to_regclass('enough') IS NULL LOOP
-			EXECUTE 'SELECT cdc.fn_cdc_get_column_ordinal(''public_torn'', ''id'')';
+			EXECUTE query;
+			COMMIT;
 			times := times + 1;
 		END LOOP;
-		RETURN times;
 	END $$));
-my @loaders = map { start_psql($node, $db, 'SELECT load_it()') } 1 .. 2;
+my @loaders = map { start_psql($node, $db, "CALL load_it('$_')") }
+  q(SELECT cdc.fn_cdc_get_column_ordinal(''public_torn'', ''id'')), 'SELECT count(*) FROM cdc.sp_cdc_generate_wrapper_function()';
 $node->safe_psql($db, 'CALL enable_and_disable(150); CREATE TABLE enough ()');
 like(finish_psql($_), qr/^\d+$/, 'an instance that goes while it is loaded is no error') for @loaders;
 

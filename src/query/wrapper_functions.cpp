@@ -21,12 +21,14 @@
 #include "catalog/column_list.hpp"
 #include "catalog/lsn_time.hpp"
 #include "query/lsn_window.hpp"
+#include "query/query_functions.hpp"
 
 extern "C" {
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "parser/scansup.h"
+#include "storage/lmgr.h"
 #include "utils/tuplestore.h"
 #include "utils/typcache.h"
 }
@@ -302,6 +304,27 @@ put_wrappers(FunctionCallInfo fcinfo, const catalog::CaptureInstance *instance,
 		put_wrapper(fcinfo, generate(instance, options, true));
 }
 
+/*
+ * The instance as it stays until the transaction ends: who disables it or makes its query functions anew holds its
+ * view first. NULL when it is gone.
+ */
+catalog::CaptureInstance *
+hold_instance(int32 instance_id)
+{
+	Oid view = query_functions_view(instance_id);
+
+	while (OidIsValid(view))
+	{
+		LockRelationOid(view, AccessShareLock);
+		Oid now = query_functions_view(instance_id);
+		if (now == view)
+			break;
+		UnlockRelationOid(view, AccessShareLock);
+		view = now;
+	}
+	return catalog::capture_instance_by_id(instance_id, true);
+}
+
 /* An empty list is none. */
 const char *
 arg_list(FunctionCallInfo fcinfo, int n)
@@ -407,6 +430,8 @@ CDC_FUNCTION(cdc_sp_cdc_generate_wrapper_function)
 	if (name != nullptr)
 	{
 		catalog::CaptureInstance *instance = catalog::capture_instance_by_name(name, true);
+		if (instance != nullptr && catalog::capture_instance_may_read(instance, GetUserId()))
+			instance = hold_instance(instance->instance_id);
 		if (instance == nullptr || !catalog::capture_instance_may_read(instance, GetUserId()))
 			ereport(
 				ERROR,
@@ -428,7 +453,10 @@ CDC_FUNCTION(cdc_sp_cdc_generate_wrapper_function)
 	foreach (cell, catalog::capture_instances_all())
 	{
 		auto *instance = static_cast<catalog::CaptureInstance *>(lfirst(cell));
-		if (!instance->is_damaged && catalog::capture_instance_may_read(instance, GetUserId()))
+		if (instance->is_damaged || !catalog::capture_instance_may_read(instance, GetUserId()))
+			continue;
+		instance = hold_instance(instance->instance_id);
+		if (instance != nullptr && !instance->is_damaged)
 			put_wrappers(fcinfo, instance, options);
 	}
 	return Datum(0);
