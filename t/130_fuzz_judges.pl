@@ -12,7 +12,7 @@ use Test::More;
 
 my $db   = 'judged';
 my $node = cdc_node('judged', autovacuum => 'off');
-$node->safe_psql('postgres', 'CREATE ROLE fuzz_reader');
+$node->safe_psql('postgres', 'CREATE ROLE fuzz_reader; CREATE ROLE fuzz_other');
 fuzz_database($node, $db);
 $node->safe_psql($db, q(
 	CREATE TABLE t (id int PRIMARY KEY, a text, b int, c numeric, d date, e text, f text, g text, h text, i text);
@@ -67,6 +67,14 @@ finds(qr/is remembered for/, q(INSERT INTO cdc._replica_identity VALUES ('pg_cla
 finds(qr/replica_identity/, 'ALTER TABLE t REPLICA IDENTITY DEFAULT', 'ALTER TABLE t REPLICA IDENTITY FULL', 'a replica identity that was changed');
 finds(qr/relation _dropped_5 belongs to nothing/, 'CREATE TABLE cdc._dropped_5 (a int)', 'DROP TABLE cdc._dropped_5', 'a change table that was left behind');
 finds(qr/function .* belongs to nothing/, 'CREATE FUNCTION cdc.fn_cdc_get_all_changes_x() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$', 'DROP FUNCTION cdc.fn_cdc_get_all_changes_x', 'a query function that was left behind');
+finds(qr/t: fuzz_reader reads 42501, and should \d+/, 'GRANT SELECT ON t TO fuzz_reader; REVOKE EXECUTE ON FUNCTION cdc.fn_cdc_get_all_changes_t FROM PUBLIC',
+	'REVOKE SELECT ON t FROM fuzz_reader; GRANT EXECUTE ON FUNCTION cdc.fn_cdc_get_all_changes_t TO PUBLIC', 'a reader who is refused without a reason');
+finds(qr/t: fuzz_other reads \d+, and should 42501/, q(ALTER FUNCTION cdc.fn_cdc_get_all_changes_t(pg_lsn, pg_lsn, text) RENAME TO right_one;
+		CREATE FUNCTION cdc.fn_cdc_get_all_changes_t(pg_lsn, pg_lsn, text) RETURNS SETOF cdc._all_changes_1 SECURITY DEFINER LANGUAGE sql AS 'SELECT * FROM cdc.right_one($1, $2, $3)'),
+	'DROP FUNCTION cdc.fn_cdc_get_all_changes_t(pg_lsn, pg_lsn, text); ALTER FUNCTION cdc.right_one(pg_lsn, pg_lsn, text) RENAME TO fn_cdc_get_all_changes_t', 'a reader who sees what is not for him');
+finds(qr/t: ALTER TABLE t DETACH PARTITION p, although/, q(UPDATE cdc.change_tables SET partition_switch = false;
+		INSERT INTO cdc.ddl_history SELECT source_object_id, object_id, false, 'ALTER TABLE t DETACH PARTITION p', '0/1', now() FROM cdc.change_tables),
+	'UPDATE cdc.change_tables SET partition_switch = true; DELETE FROM cdc.ddl_history', 'a partition switch that should have been refused');
 my $off = join '', map { "ALTER EVENT TRIGGER $_ DISABLE;" } qw(cdc_ddl_command_start cdc_ddl_command_end cdc_sql_drop);
 my $on = $off =~ s/DISABLE/ENABLE ALWAYS/gr;
 finds(qr/u: its source is gone/, "CREATE TABLE u (id int PRIMARY KEY); CALL cdc.sp_cdc_enable_table('public', 'u', NULL, capture_instance => 'u');

@@ -189,6 +189,19 @@ sub _judge_masks
 	return _ask($node, $db, $sql);
 }
 
+# Roles without rights of their own: whether they read all rows, or are refused.
+sub _judge_rights
+{
+	my ($node, $db, $i) = @_;
+	my $changes = _changes($i, 'all', 'all update old', $i->{windows});
+	return () if $changes eq '';
+	my $query = fuzz_literal("SELECT count(*) FROM ($changes) c");
+	return _ask($node, $db, qq(
+		SELECT format('$i->{name}: %s reads %s, and should %s', role, got, want) FROM (VALUES ('fuzz_reader'), ('fuzz_other')) r (role),
+			LATERAL (SELECT fuzz.count_as(role, $query) AS got, CASE WHEN fuzz.may_read(role, $i->{id}) THEN fuzz.count_as('postgres', $query) ELSE '42501' END AS want) x
+		WHERE got IS DISTINCT FROM want));
+}
+
 # Time and LSN functions.
 sub _judge_times
 {
@@ -228,6 +241,7 @@ sub judge_all
 		  if $round->{wild};
 		push @problems, _judge_shadow($node, $db, $i) if $round->{shadow};
 		push @problems, _judge_masks($node, $db, $i);
+		push @problems, _judge_rights($node, $db, $i);
 		my @windows;
 		for my $whole (@{ $i->{windows} })
 		{

@@ -234,6 +234,11 @@ sub _round
 		my ($status, undef, $err) = $node->psql($db, "INSERT INTO fuzz.tables VALUES ($t->{n}, NULL, ARRAY[$make]); SELECT fuzz.make($t->{n})");
 		push @problems, "table $t->{n} cannot be made: $err" if $status;
 	}
+	for (grep { defined } map { $_->{link} } @tables)
+	{
+		my ($status, undef, $err) = $node->psql($db, $_);
+		push @problems, "$_: $err" if $status;
+	}
 	for (@setup)
 	{
 		# Some cannot be: an index with nullable columns, net changes without a key.
@@ -365,7 +370,7 @@ sub fuzz_rounds
 		backtrace_functions => 'has_subclass',
 		max_prepared_transactions => 50,
 		max_connections => 60);
-	$node->safe_psql('postgres', 'CREATE ROLE fuzz_reader');
+	$node->safe_psql('postgres', 'CREATE ROLE fuzz_reader; CREATE ROLE fuzz_other');
 	# Every base type that a column may have, ranges, multiranges, and arrays of these.
 	my @types = split /\n/, $node->safe_psql('postgres', q(
 		SELECT format_type(t.oid, NULL) FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'

@@ -84,13 +84,17 @@ sub fuzz_schema
 		$plain = "t$n" if grep { $_->{plain} eq $plain } @tables;
 		my $t = fuzz_ident($schema) . '.' . fuzz_ident($plain);
 		my $width = fuzz_lot(0, 1, 2, 3, 4, 5, 6, 8, 10, 12, rand() < 0.3 ? 60 : 7, rand() < 0.15 ? 195 : 9);
-		my $kind = fuzz_lot(qw(int int int none composite text any range range two_level list hash parent identity));
+		my $kind = fuzz_lot(qw(int int int none composite text any range range two_level list hash parent identity child));
+		# A child of one of the tables before, or just another one.
+		my @parents = grep { $_->{kind} =~ /^(?:int|parent)$/ } @tables;
+		my $parent = $kind eq 'child' && @parents ? fuzz_lot(@parents) : undef;
 		my %used;
 		my @columns;
 		for my $i (1 .. $width)
 		{
 			my $column = _column($i, [ $deal->() ], $width > 20);
 			$column->[0] = "c$i" if $used{ $column->[0] };
+			$column->[0] = "x${n}_$i" if $parent;
 			$used{ $column->[0] } = 1;
 			push @columns, $column;
 		}
@@ -111,9 +115,19 @@ sub fuzz_schema
 		my $constraint = @keys ? (rand() < 0.85 ? ", PRIMARY KEY ($key)" : ", UNIQUE ($key)") : '';
 		my $is_partitioned = $kind =~ /^(range|two_level|list|hash)$/;
 		my $by = $kind eq 'hash' ? 'HASH (id)' : $kind eq 'list' ? 'LIST (k2)' : 'RANGE (id)';
-		push @make, "CREATE TABLE $t ($define$constraint)" . ($is_partitioned ? " PARTITION BY $by" : rand() < 0.2 ? ' WITH (fillfactor = ' . fuzz_lot(10, 50, 90) . ')' : '');
+		my $id_type = $kind eq 'child' && $parent ? $parent->{id_type} : (map { $_->[1] } grep { $_->[0] eq 'id' } @keys)[0];
+		if ($parent)
+		{
+			# The key's column is the parent's.
+			push @make, 'CREATE TABLE ' . $t . ' (' . join(', ', (map { fuzz_ident($_->[0]) . " $_->[1]" } @columns), 'PRIMARY KEY (id)') . ") INHERITS ($parent->{name})";
+			$constraint = '';
+		}
+		else
+		{
+			push @make, "CREATE TABLE $t ($define$constraint)" . ($is_partitioned ? " PARTITION BY $by" : rand() < 0.2 ? ' WITH (fillfactor = ' . fuzz_lot(10, 50, 90) . ')' : '');
+		}
 		# Columns that are gone: attribute numbers are no positions.
-		if (rand() < 0.3)
+		if (rand() < 0.3 && !$parent)
 		{
 			splice @make, 1, 1, "CREATE TABLE $t (gone1 int, " . $define . ", gone2 text$constraint)" . ($is_partitioned ? " PARTITION BY $by" : '');
 			push @make, "ALTER TABLE $t DROP COLUMN gone1", "ALTER TABLE $t DROP COLUMN gone2";
@@ -160,7 +174,16 @@ sub fuzz_schema
 		  grep { $_->[1] =~ /^(text|bytea|jsonb?|numeric)$/ && rand() < 0.3 } @columns;
 		push @make, "CREATE INDEX ON $t (($key))" if @keys == 1 && rand() < 0.2;
 		push @make, "CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON $t FOR EACH ROW EXECUTE FUNCTION fuzz.note()" if $options{shadow};
-		push @tables, { n => $n, plain => $plain, name => $t, make => \@make, kind => $kind };
+		# A foreign key to one of the tables before: made when all are there, and lost when one of them is made anew.
+		my $link;
+		my @targets = grep { $_->{kind} =~ /^(?:int|range|two_level|hash|parent)$/ } @tables;
+		if (@targets && rand() < 0.35)
+		{
+			my $target = fuzz_lot(@targets);
+			$link = "ALTER TABLE $t ADD COLUMN ref $target->{id_type} REFERENCES $target->{name} (id) ON DELETE " . fuzz_lot('CASCADE', 'CASCADE', 'SET NULL', 'SET DEFAULT', 'NO ACTION')
+			  . ' ON UPDATE ' . fuzz_lot('CASCADE', 'SET NULL', 'NO ACTION') . fuzz_lot('', '', ' DEFERRABLE', ' DEFERRABLE INITIALLY DEFERRED');
+		}
+		push @tables, { n => $n, plain => $plain, name => $t, make => \@make, kind => $kind, id_type => $id_type, link => $link };
 	}
 	return @tables;
 }

@@ -176,6 +176,20 @@ BEGIN
 		ELSE fuzz.literal(typ, typmod) END;
 END $$;
 
+-- For a column of a table: mostly a key that is there where it is a foreign one.
+CREATE FUNCTION fuzz.value(relation oid, num int, typ oid, typmod int, is_key boolean) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	target record;
+BEGIN
+	SELECT confrelid::regclass AS name, quote_ident(attname) AS col, atttypid, atttypmod INTO target
+	FROM pg_constraint JOIN pg_attribute ON attrelid = confrelid AND attnum = confkey[1]
+	WHERE conrelid = relation AND contype = 'f' AND conkey = ARRAY[value.num::smallint] ORDER BY pg_constraint.oid LIMIT 1;
+	IF FOUND AND random() < 0.85 THEN
+		RETURN format('(SELECT min(%s) FROM %s WHERE %1$s >= %3$s)', target.col, target.name, fuzz.key_literal(target.atttypid, target.atttypmod));
+	END IF;
+	RETURN CASE WHEN is_key THEN fuzz.key_literal(typ, typmod) ELSE fuzz.literal(typ, typmod) END;
+END $$;
+
 --------------------------------------------------------------------------------
 -- Statements
 --------------------------------------------------------------------------------
@@ -232,7 +246,7 @@ BEGIN
 	sets := NULL;
 	FOR c IN SELECT * FROM unnest(all_columns) WHERE settable LOOP
 		CONTINUE WHEN c.is_key OR random() > greatest(0.03, least(0.6, 3.0 / width));
-		sets := coalesce(sets || ', ', '') || c.col || ' = ' || fuzz.literal(c.typ, c.typmod);
+		sets := coalesce(sets || ', ', '') || c.col || ' = ' || fuzz.value(rel, c.num, c.typ, c.typmod, false);
 	END LOOP;
 	SELECT string_agg(col || ' = ' || col, ', ') INTO touch FROM unnest(all_columns) WHERE settable AND random() < 0.5;
 	SELECT coalesce(touch, string_agg(col || ' = ' || col, ', ')) INTO touch FROM unnest(all_columns) WHERE settable;
@@ -250,7 +264,7 @@ BEGIN
 		FOR i IN 1 .. CASE WHEN dice <= 2 THEN 1 WHEN dice IN (5, 6) THEN 1 + floor(random() * 12) ELSE 1 + floor(random() * 3) END LOOP
 			vals := NULL;
 			FOR c IN SELECT * FROM unnest(all_columns) WHERE num = ANY (chosen) LOOP
-				vals := coalesce(vals || ', ', '') || CASE WHEN c.is_key THEN fuzz.key_literal(c.typ, c.typmod) ELSE fuzz.literal(c.typ, c.typmod) END;
+				vals := coalesce(vals || ', ', '') || fuzz.value(rel, c.num, c.typ, c.typmod, c.is_key);
 			END LOOP;
 			row_values := row_values || format('(%s)', vals);
 		END LOOP;
@@ -384,6 +398,9 @@ BEGIN
 	IF random() < 0.15 THEN
 		statement := statement || ', before_image => ''key''';
 	END IF;
+	IF random() < 0.3 AND EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p') THEN
+		statement := statement || ', allow_partition_switch => false';
+	END IF;
 	EXECUTE statement || ')';
 	INSERT INTO fuzz.marks SELECT instance_id, nextval('fuzz.shadow_id_seq'), 0 FROM cdc.change_tables WHERE capture_instance = instance;
 END $$;
@@ -460,6 +477,9 @@ BEGIN
 			WHERE indrelid = instance.source_object_id AND relname = instance.index_name AND indisunique AND indisvalid) THEN
 			RETURN NEXT format('%s: the index %s is gone', instance.capture_instance, instance.index_name);
 		END IF;
+		-- Refused, so never recorded.
+		RETURN QUERY SELECT format('%s: %s, although allow_partition_switch is false', instance.capture_instance, left(ddl_command, 100)) FROM cdc.ddl_history
+			WHERE object_id = instance.object_id AND NOT instance.partition_switch AND ddl_command ~* '^ALTER TABLE .* (ATTACH|DETACH) PARTITION' LIMIT 2;
 		-- Each row in the leaf of its place, leaves side by side.
 		FOR place IN
 			SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) AS bound, c.relkind,
@@ -593,6 +613,9 @@ DECLARE
 	type text;
 	using_clause text;
 	instance text;
+	child text;
+	parent text;
+	role text;
 	dice int;
 BEGIN
 	PERFORM setseed((seed % 1000000) / 1000000.0);
@@ -610,6 +633,9 @@ BEGIN
 	SELECT col INTO any_column FROM fuzz.columns(relation) ORDER BY random() LIMIT 1;
 	SELECT relid::regclass::text, parentrelid::regclass::text, pg_get_expr(relpartbound, o.oid) INTO leaf, leaf_parent, bound
 	FROM pg_partition_tree(relation) p JOIN pg_class o ON o.oid = relid WHERE level > 0 ORDER BY random() LIMIT 1;
+	SELECT inhrelid::regclass, inhparent::regclass INTO child, parent FROM pg_inherits JOIN pg_class o ON o.oid = inhrelid
+	WHERE NOT relispartition AND relkind = 'r' AND inhparent IN (SELECT rel FROM fuzz.tables) ORDER BY random() LIMIT 1;
+	role := (ARRAY['fuzz_reader', 'fuzz_other'])[1 + seed % 2];
 	type := fuzz.some_type();
 	using_clause := (ARRAY['USING NULL', 'USING NULL', format('USING left(%s::text, 2)::%s', c.col, type), ''])[1 + floor(random() * 4)];
 
@@ -639,7 +665,13 @@ BEGIN
 	WHEN 19 THEN RETURN NEXT format('TRUNCATE %s', CASE WHEN wild THEN t ELSE 'neighbour1' END);
 	WHEN 20 THEN RETURN NEXT format('CREATE PUBLICATION pub%s FOR %s', seed % 5, CASE WHEN random() < 0.3 THEN 'ALL TABLES' ELSE 'TABLE ' || t END);
 	WHEN 21 THEN RETURN NEXT format('DROP PUBLICATION IF EXISTS pub%s', seed % 5);
-	WHEN 22 THEN RETURN NEXT format('GRANT SELECT ON %s TO fuzz_reader', t);
+	WHEN 22 THEN CASE floor(random() * 6)
+		WHEN 0 THEN RETURN NEXT format('REVOKE SELECT ON %s FROM %s', t, role);
+		WHEN 1 THEN RETURN NEXT format('GRANT SELECT (%s) ON %s TO %s', any_column, t, role);
+		WHEN 2 THEN RETURN NEXT format('GRANT SELECT (%s) ON %s TO %s', (SELECT string_agg(col, ', ') FROM fuzz.columns(relation)), t, role);
+		WHEN 3 THEN RETURN NEXT format('ALTER TABLE %s %s ROW LEVEL SECURITY', t, (ARRAY['ENABLE', 'DISABLE', 'DISABLE'])[1 + floor(random() * 3)]);
+		ELSE RETURN NEXT format('GRANT SELECT ON %s TO %s', t, role);
+		END CASE;
 	WHEN 23 THEN RETURN NEXT format('SELECT pg_logical_emit_message(%s, ''cdc'', repeat(''m'', %s))', random() < 0.5, seed % 5000);
 	-- Wild from here on.
 	WHEN 24, 25, 26 THEN RETURN NEXT format('ALTER TABLE %s ALTER COLUMN %s TYPE %s %s', t, c.col, type, using_clause);
@@ -670,7 +702,12 @@ BEGIN
 		RETURN NEXT format('CALL cdc.renew_query_functions(%L)', instance);
 	WHEN 42 THEN INSERT INTO fuzz.changed_types SELECT oid FROM pg_type WHERE typname IN ('pair', 'deep', 'pairs') ON CONFLICT DO NOTHING;
 		RETURN NEXT format('ALTER TYPE public.pair ' || (ARRAY['ADD ATTRIBUTE x%s text', 'DROP ATTRIBUTE IF EXISTS x%s', 'RENAME ATTRIBUTE x%s TO y%1$s', 'ADD ATTRIBUTE x%s int'])[1 + floor(random() * 4)], seed % 5);
-	WHEN 43 THEN RETURN NEXT format('ALTER TABLE %s NO INHERIT %s', leaf, t);
+	WHEN 43 THEN IF child IS NOT NULL THEN
+			RETURN NEXT format('ALTER TABLE %s NO INHERIT %s', child, parent);
+			RETURN NEXT format('ALTER TABLE %s ADD COLUMN IF NOT EXISTS a%s %s', parent, seed % 10, type);
+			RETURN NEXT format('ALTER TABLE %s ADD COLUMN IF NOT EXISTS a%s %s', child, seed % 10, type);
+			RETURN NEXT format('ALTER TABLE %s INHERIT %s', child, parent);
+		END IF;
 	WHEN 44 THEN RETURN NEXT format('CALL fuzz.release(%s, ''all'')', number);
 		RETURN NEXT format('CALL fuzz.capture(%s, %L, %s)', number, instance, seed);
 	ELSE RETURN NEXT format('ALTER TABLE %s ALTER COLUMN %s TYPE %s USING NULL, ALTER COLUMN %s TYPE %s USING NULL', t, c.col, type, any_column, fuzz.some_type());
@@ -683,8 +720,10 @@ DECLARE
 	ci text;
 	net boolean;
 	source text;
+	role text;
 BEGIN
 	PERFORM setseed((seed % 1000000) / 1000000.0);
+	role := CASE WHEN random() < 0.3 THEN (ARRAY['fuzz_reader', 'fuzz_other'])[1 + seed % 2] END;
 	SELECT capture_instance, supports_net_changes AND random() < 0.6 INTO ci, net FROM cdc.change_tables ORDER BY hashtext(capture_instance || seed) LIMIT 1;
 	IF ci IS NULL THEN
 		RETURN;
@@ -692,6 +731,9 @@ BEGIN
 	source := format('cdc.%I(cdc.fn_cdc_get_min_lsn(%L), cdc.fn_cdc_get_max_lsn(), %L)',
 		CASE WHEN net THEN 'fn_cdc_get_net_changes_' ELSE 'fn_cdc_get_all_changes_' END || ci, ci,
 		CASE WHEN net THEN (ARRAY['all', 'all with mask', ' ALL with merge '])[1 + floor(random() * 3)] ELSE (ARRAY['all', 'all update old'])[1 + floor(random() * 2)] END);
+	IF role IS NOT NULL THEN
+		RETURN NEXT 'SET ROLE ' || role;
+	END IF;
 	CASE floor(random() * 5)
 	WHEN 0 THEN
 		RETURN NEXT 'BEGIN ISOLATION LEVEL ' || (ARRAY['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'])[1 + floor(random() * 3)];
@@ -708,7 +750,30 @@ BEGIN
 	WHEN 3 THEN RETURN NEXT format('SELECT count(*) FROM (SELECT * FROM %s ORDER BY "__$start_lsn" LIMIT 7) x', source);
 	ELSE RETURN NEXT format('SELECT count(*) FROM cdc.sp_cdc_help_change_data_capture(), cdc.sp_cdc_get_captured_columns(%L)', ci);
 	END CASE;
+	IF role IS NOT NULL THEN
+		RETURN NEXT 'RESET ROLE';
+	END IF;
 END $$;
+
+-- What a role gets from a query that counts: the number, or the SQLSTATE of its refusal.
+CREATE FUNCTION fuzz.count_as(role text, query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	found bigint;
+BEGIN
+	EXECUTE format('SET LOCAL ROLE %I', role);
+	EXECUTE query INTO found;
+	RESET ROLE;
+	RETURN found;
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE;
+END $$;
+
+-- Who may read an instance, as the documentation says it, for roles that own nothing.
+CREATE FUNCTION fuzz.may_read(role text, instance int) RETURNS boolean LANGUAGE sql AS $$
+	SELECT (role_name IS NULL OR pg_has_role(role, role_name, 'USAGE')) AND NOT coalesce((SELECT relrowsecurity FROM pg_class WHERE oid = source_object_id), true)
+		AND (has_table_privilege(role, source_object_id, 'SELECT') OR NOT EXISTS (SELECT FROM cdc.captured_columns c WHERE c.object_id = t.object_id
+			AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = source_object_id AND attnum = column_id AND NOT attisdropped AND has_column_privilege(role, source_object_id, attnum, 'SELECT'))))
+	FROM cdc.change_tables t WHERE instance_id = instance $$;
 
 -- Cleanup of one instance up to some place that has been read and compared.
 CREATE FUNCTION fuzz.cleanup(seed int) RETURNS SETOF text LANGUAGE plpgsql AS $$
