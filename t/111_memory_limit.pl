@@ -52,7 +52,7 @@ my $limit = $idle + 32 * $megabyte;
 
 # --- A transaction that is larger than the limit --------------------------------------------------
 $node->safe_psql($db, 'CALL cdc.sp_cdc_stop_job()');
-my $rows = $ENV{CDC_TEST_FULL} ? 200_000 : 10_000;
+my $rows = $ENV{CDC_TEST_FULL} ? 60_000 : 10_000;
 $node->safe_psql($db, "BEGIN; INSERT INTO t SELECT i, 0, repeat('x', 4000) FROM generate_series(1, $rows) i; UPDATE t SET n = 1; COMMIT");
 cmp_ok($node->safe_psql($db, q(SELECT pg_current_wal_lsn() - captured_lsn FROM cdc._progress)), '>', 2 * ($limit - $idle), 'there is much more log than memory');
 limit($limit);
