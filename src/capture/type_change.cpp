@@ -317,6 +317,10 @@ type_change_follow(const TypeChangeRequest &request)
 	{
 		if (!ConditionalLockRelationOid(instance->change_table, AccessShareLock))
 			return nullptr;
+		/* Disabled before we had the lock. */
+		instance = capture_instance_by_id(request.instance_id, true);
+		if (instance == nullptr)
+			return nullptr;
 		if (renamed)
 			captured_columns_set_types(instance, types);
 		try_renew_functions(instance);

@@ -551,6 +551,9 @@ change_table_drop(Oid root)
 		return;
 	}
 	gaps_delete(root);
+	/* What the writer has added to it after the session that disabled the instance had deleted it. */
+	ScanKeyData key = scan_key(kDhObjectId, F_OIDEQ, ObjectIdGetDatum(root));
+	rows_delete("ddl_history", "ddl_history_object_id_idx", {&key, 1});
 	/* Parent before leaves, as every reader locks them. */
 	(void)find_all_inheritors(root, AccessExclusiveLock, nullptr);
 

@@ -23,6 +23,8 @@ namespace cdc::catalog
 namespace
 {
 
+constexpr const char *kDependentsLockTimeout = "100ms";
+
 ColumnDef *
 definition(const char *name, const ColumnType &type)
 {
@@ -163,20 +165,31 @@ change_table_follow(const CaptureInstance *instance, std::span<const ColumnPlan>
 		bool functions_gone = false;
 		query::QueryFunctionRights rights = {};
 
-		/* A column that a view uses cannot be given another type, not even one with the same bytes. */
+		/*
+		 * A column that a view uses cannot be given another type, not even one with the same bytes. Nor does the
+		 * writer wait, with the functions locked, for who has such a view in his hands: he may want them next.
+		 */
 		if (relabels || readers_see_it)
 			functions_gone = in_subtransaction(
 				[&]() {
+					int level = NewGUCNestLevel();
+					(void)set_config_option("lock_timeout", kDependentsLockTimeout, PGC_USERSET,
+											PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 					rights = query::query_functions_rights(instance->instance_id, name);
 					query::query_functions_drop(instance->instance_id, name);
+					AtEOXact_GUC(false, level);
 				},
 				[&](const ErrorData &edata) {
-					if (edata.sqlerrcode != ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
+					bool in_use = edata.sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+								  edata.sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
+					if (!in_use && edata.sqlerrcode != ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
 						ReThrowError(const_cast<ErrorData *>(&edata));
 					ereport(LOG,
 							(errmsg("query functions of capture instance \"%s\" stay as they are",
 									name),
-							 errdetail("Types of its columns have changed, and %s", edata.detail),
+							 errdetail("Types of its columns have changed, and %s",
+									   in_use ? "somebody holds a lock on what depends on them."
+											  : edata.detail),
 							 errhint("Drop what depends on them, then CALL "
 									 "cdc.renew_query_functions(%s).",
 									 quote_literal_cstr(name))));
