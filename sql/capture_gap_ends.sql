@@ -125,6 +125,30 @@ CALL cdc.wait_for_capture();
 SELECT count(*) FROM cdc.src_t_ct WHERE id = 4;
 SELECT failures FROM cdc.pg_stat_cdc WHERE database = current_database();
 
+-- While such a gap is open, another partition becomes unlogged: no row that fits ends that.
+DO $$ BEGIN
+	EXECUTE (SELECT format('CREATE TABLE long (id int PRIMARY KEY, %s) PARTITION BY RANGE (id)', string_agg(format('c%s text', g), ', ')) FROM generate_series(1, 336) g);
+END $$;
+CREATE TABLE long1 PARTITION OF long FOR VALUES FROM (0) TO (100);
+CREATE TABLE long2 PARTITION OF long FOR VALUES FROM (100) TO (200);
+CALL cdc.sp_cdc_enable_table('src', 'long', NULL);
+CALL long_row(1, 23);
+CALL cdc.wait_for_capture();
+SELECT * FROM gaps() WHERE is_open;
+BEGIN;
+ALTER EVENT TRIGGER cdc_ddl_command_start DISABLE;
+ALTER TABLE long2 SET UNLOGGED;
+ALTER EVENT TRIGGER cdc_ddl_command_start ENABLE ALWAYS;
+COMMIT;
+INSERT INTO long (id) VALUES (2), (101);
+CALL cdc.wait_for_capture();
+SELECT * FROM gaps() WHERE is_open;
+ALTER TABLE long2 SET LOGGED;
+INSERT INTO long (id) VALUES (3), (102);
+CALL cdc.wait_for_capture();
+SELECT * FROM gaps() WHERE is_open;
+SELECT id FROM cdc.fn_cdc_get_all_changes_src_long((SELECT max(end_lsn) FROM cdc.gaps), cdc.fn_cdc_get_max_lsn(), 'all');
+
 DROP FUNCTION gaps;
 DROP EXTENSION cdc;
 DROP SCHEMA src CASCADE;

@@ -77,8 +77,8 @@ instance_gap_begin(InstanceGap *gap, GapCause cause, Oid change_table, const cha
 	/* Unless something else is missing, too, it is this one transaction. */
 	gap->is_over = cause == GapCause::TooLarge &&
 				   (gap->cause == GapCause::None || gap->cause == GapCause::TooLarge);
-	if ((gap->cause == GapCause::Identity || gap->cause == GapCause::TooLarge) &&
-		cause == GapCause::Unlogged)
+	if (cause == GapCause::Unlogged && gap->cause != GapCause::None &&
+		gap->cause != GapCause::Unlogged && gap->cause != GapCause::Other)
 	{
 		/* No row can prove that a table is logged again: a gap of its own, which touches this one. */
 		catalog::gap_close(change_table, commit_lsn + 1);
