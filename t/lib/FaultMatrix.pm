@@ -481,7 +481,8 @@ sub matrix_stop_amid
 	_captured();
 	my $from   = log_size($node);
 	my $before = _value('SELECT count(*) FROM cdc.public_t_ct');
-	fault_set($node, 'writer-chunk:pause');
+	# Not the same as the fault before, which would not count anew.
+	fault_set($node, 'writer-chunk:pause:1+');
 	my $session = start_psql($node, $db, $work->{sql});
 	fault_wait($node, 'writer-chunk');
 	my $stop = start_psql($node, $db, 'CALL cdc.sp_cdc_stop_job()');
