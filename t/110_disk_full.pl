@@ -187,7 +187,8 @@ move_back($disk, 'base');
 # --- pg_wal ---------------------------------------------------------------------------------------
 # The server itself cannot go on: it panics. Whatever it has committed is captured when there is room again.
 move_to($wal_disk, 'pg_wal');
-$node->append_conf('postgresql.conf', 'restart_after_crash = off');
+# Segments that are kept for new log would let the load go on, until there is no room for what capture writes of it.
+$node->append_conf('postgresql.conf', "restart_after_crash = off\nwal_recycle = off");
 $node->start;
 wait_for_worker($node, 'cdc decoder', $db);
 write_much();
