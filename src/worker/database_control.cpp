@@ -31,6 +31,7 @@ extern "C" {
 #include "pgstat.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
+#include "storage/procarray.h"
 }
 
 namespace cdc::worker
@@ -146,8 +147,10 @@ request_slot(DatabaseEntry *entry)
 	for (int i = 0; i < kTries; i++)
 	{
 		uint64 id = registry_request(entry, WorkerMode::CreateSlot, nullptr);
-		if (id != 0 || entry->requester_pid != 0 || entry->hold_pid != 0 ||
-			entry->database_oid != MyDatabaseId)
+		int holder = entry->hold_pid;
+		/* What a session held that was terminated is ours: the launcher would take it back in some seconds. */
+		bool is_held = holder != 0 && BackendPidGetProc(holder) != nullptr;
+		if (id != 0 || entry->requester_pid != 0 || is_held || entry->database_oid != MyDatabaseId)
 			return id;
 		with_workers_stopped(entry, [&] { registry_stop(entry); });
 	}
