@@ -67,7 +67,7 @@ times_hold('the true time');
 my $true = $node->safe_psql($db, 'SELECT clock_timestamp()');
 
 # --- Forward by ten days: cleanup becomes due, once -----------------------------------------------
-# What is captured stays for now: the oracle judges all of it, and cleanup may be faster.
+# No cleanup until the oracle has judged all that is captured: it may be faster.
 $node->safe_psql($db, q(CALL cdc.sp_cdc_change_job('cleanup', retention => 20160)));
 set_clock(10);
 is($node->safe_psql($db, "SELECT clock_timestamp() > timestamptz '$true' + interval '9 days'"), 't', 'the clock is set forward');

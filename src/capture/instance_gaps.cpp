@@ -13,13 +13,41 @@ namespace cdc::capture
 namespace
 {
 
-constexpr const char *kIdentityReason = "the replica identity is weaker than capture needs";
-constexpr const char *kUnloggedReason = "the table is unlogged";
-constexpr const char *kTypeGoneReason = "a type was dropped before its values were captured";
-constexpr const char *kNoRoomReason = "the change table has no room for a column of another type";
-constexpr const char *kTooLongReason = "a change row is longer than a page";
-constexpr const char *kTooLargeReason = "a row was too large for a change row";
 constexpr const char *kTruncateReason = "the table was truncated although that is refused";
+
+/* What cdc.gaps says of each cause, and by what a worker that starts knows it again. */
+struct CauseReason
+{
+	GapCause cause;
+	const char *reason;
+};
+
+constexpr CauseReason kReasons[] = {
+	{GapCause::Identity, "the replica identity is weaker than capture needs"},
+	{GapCause::Unlogged, "the table is unlogged"},
+	{GapCause::TypeGone, "a type was dropped before its values were captured"},
+	{GapCause::NoRoom, "the change table has no room for a column of another type"},
+	{GapCause::TooLong, "a change row is longer than a page"},
+	{GapCause::TooLarge, "a row was too large for a change row"},
+};
+
+const char *
+reason_of(GapCause cause)
+{
+	for (const auto &known : kReasons)
+		if (known.cause == cause)
+			return known.reason;
+	elog(ERROR, "a gap has no reason for cause %d", static_cast<int>(cause));
+}
+
+GapCause
+cause_of(const char *reason)
+{
+	for (const auto &known : kReasons)
+		if (strcmp(known.reason, reason) == 0)
+			return known.cause;
+	return GapCause::Other;
+}
 
 /* As it is called today: the gap is for people. */
 const char *
@@ -53,20 +81,7 @@ instance_gap_load(InstanceGap *gap, Oid change_table)
 	*gap = {};
 	if (!open)
 		return;
-	if (strcmp(open->reason, kIdentityReason) == 0)
-		gap->cause = GapCause::Identity;
-	else if (strcmp(open->reason, kUnloggedReason) == 0)
-		gap->cause = GapCause::Unlogged;
-	else if (strcmp(open->reason, kTypeGoneReason) == 0)
-		gap->cause = GapCause::TypeGone;
-	else if (strcmp(open->reason, kNoRoomReason) == 0)
-		gap->cause = GapCause::NoRoom;
-	else if (strcmp(open->reason, kTooLongReason) == 0)
-		gap->cause = GapCause::TooLong;
-	else if (strcmp(open->reason, kTooLargeReason) == 0)
-		gap->cause = GapCause::TooLarge;
-	else
-		gap->cause = GapCause::Other;
+	gap->cause = cause_of(open->reason);
 }
 
 void
@@ -94,82 +109,76 @@ instance_gap_begin(InstanceGap *gap, GapCause cause, Oid change_table, const cha
 	gap->relation = relation;
 
 	const char *table = table_name(relation);
-	if (cause == GapCause::TypeGone || cause == GapCause::NoRoom)
-	{
-		bool no_room = cause == GapCause::NoRoom;
-		catalog::Gap row = {};
-		row.change_table = change_table;
-		row.start = commit_lsn;
-		row.reason = no_room ? kNoRoomReason : kTypeGoneReason;
-		row.detail =
-			no_room ? psprintf("Types of columns of table %s have changed, each takes a column of "
-							   "the change table, and a table can have %d: their values are NULL. "
-							   "Enable the table again as another capture instance.",
-							   table, MaxHeapAttributeNumber)
-					: psprintf("A column of table %s had a type that has been dropped since; its "
-							   "values are NULL in the change rows.",
-							   table);
-		catalog::gap_record(row);
-		ereport(LOG, (errmsg("values of %s are lost from %X/%X on: %s", what,
-							 CDC_LSN_FORMAT_ARGS(commit_lsn), row.reason),
-					  errdetail_internal("%s", row.detail),
-					  no_room ? errhint("Enable the table again as another capture instance, then "
-										"disable this one.")
-							  : errhint("Let consumers load the table again.")));
-		return;
-	}
-	if (cause == GapCause::TooLong)
-	{
-		catalog::Gap row = {};
-		row.change_table = change_table;
-		row.start = commit_lsn;
-		row.reason = kTooLongReason;
-		row.detail = psprintf("A row of table %s with many short values fits on a page, the change "
-							  "row with its metadata does not. Enable the table again as another "
-							  "capture instance, with a captured_column_list of fewer columns.",
-							  table);
-		catalog::gap_record(row);
-		ereport(LOG, (errmsg("changes of %s are lost from %X/%X on: %s", what,
-							 CDC_LSN_FORMAT_ARGS(commit_lsn), row.reason),
-					  errdetail_internal("%s", row.detail),
-					  errhint("Let consumers load the table again.")));
-		return;
-	}
-	if (cause == GapCause::TooLarge)
-	{
-		catalog::Gap row = {};
-		row.change_table = change_table;
-		row.start = commit_lsn;
-		row.reason = kTooLargeReason;
-		row.detail = psprintf("The values of a row of table %s need more than the 1 GB that a "
-							  "change row can have.",
-							  table);
-		catalog::gap_record(row);
-		ereport(LOG,
-				(errmsg("changes of %s are missing at %X/%X: %s", what,
-						CDC_LSN_FORMAT_ARGS(commit_lsn), row.reason),
-				 errdetail_internal("%s", row.detail),
-				 errhint("Let consumers load the table again. To do without its large columns, "
-						 "enable the table with a captured_column_list.")));
-		return;
-	}
-	const char *command =
-		psprintf("ALTER TABLE %s %s", table,
-				 cause == GapCause::Unlogged ? "SET LOGGED" : "REPLICA IDENTITY FULL");
+	const char *hint = "Let consumers load the table again.";
 	catalog::Gap row = {};
 	row.change_table = change_table;
 	row.start = commit_lsn;
-	row.reason = cause == GapCause::Unlogged ? kUnloggedReason : kIdentityReason;
-	row.detail =
-		cause == GapCause::Unlogged
-			? psprintf("Changes of table %s are not in the log until %s.", table, command)
-			: psprintf("Updates and deletes of table %s are logged without the old row until %s.",
-					   table, command);
+	row.reason = reason_of(cause);
+	switch (cause)
+	{
+		case GapCause::Identity:
+			row.detail = psprintf("Updates and deletes of table %s are logged without the old row "
+								  "until ALTER TABLE %s REPLICA IDENTITY FULL.",
+								  table, table);
+			hint = psprintf("ALTER TABLE %s REPLICA IDENTITY FULL; then let consumers load the "
+							"table again.",
+							table);
+			break;
+		case GapCause::Unlogged:
+			row.detail = psprintf("Changes of table %s are not in the log until ALTER TABLE %s SET "
+								  "LOGGED.",
+								  table, table);
+			hint = psprintf("ALTER TABLE %s SET LOGGED; then let consumers load the table again.",
+							table);
+			break;
+		case GapCause::TypeGone:
+			row.detail =
+				psprintf("A column of table %s had a type that has been dropped since; its "
+						 "values are NULL in the change rows.",
+						 table);
+			break;
+		case GapCause::NoRoom:
+			row.detail =
+				psprintf("Types of columns of table %s have changed, each takes a column of "
+						 "the change table, and a table can have %d: their values are NULL. "
+						 "Enable the table again as another capture instance.",
+						 table, MaxHeapAttributeNumber);
+			hint = "Enable the table again as another capture instance, then disable this one.";
+			break;
+		case GapCause::TooLong:
+			row.detail =
+				psprintf("A row of table %s with many short values fits on a page, the "
+						 "change row with its metadata does not. Enable the table again as "
+						 "another capture instance, with a captured_column_list of fewer "
+						 "columns.",
+						 table);
+			break;
+		case GapCause::TooLarge:
+			row.detail = psprintf("The values of a row of table %s need more than the 1 GB that a "
+								  "change row can have.",
+								  table);
+			hint =
+				"Let consumers load the table again. To do without its large columns, enable the "
+				"table with a captured_column_list.";
+			break;
+		case GapCause::None:
+		case GapCause::Other:
+			break;
+	}
 	catalog::gap_record(row);
-	ereport(LOG, (errmsg("changes of %s are lost from %X/%X on: %s", what,
-						 CDC_LSN_FORMAT_ARGS(commit_lsn), row.reason),
-				  errdetail_internal("%s", row.detail),
-				  errhint("%s; then let consumers load the table again.", command)));
+
+	if (cause == GapCause::TooLarge)
+		ereport(LOG, (errmsg("changes of %s are missing at %X/%X: %s", what,
+							 CDC_LSN_FORMAT_ARGS(commit_lsn), row.reason),
+					  errdetail_internal("%s", row.detail), errhint("%s", hint)));
+	else if (cause == GapCause::TypeGone || cause == GapCause::NoRoom)
+		ereport(LOG, (errmsg("values of %s are lost from %X/%X on: %s", what,
+							 CDC_LSN_FORMAT_ARGS(commit_lsn), row.reason),
+					  errdetail_internal("%s", row.detail), errhint("%s", hint)));
+	else
+		ereport(LOG, (errmsg("changes of %s are lost from %X/%X on: %s", what,
+							 CDC_LSN_FORMAT_ARGS(commit_lsn), row.reason),
+					  errdetail_internal("%s", row.detail), errhint("%s", hint)));
 }
 
 void
