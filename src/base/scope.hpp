@@ -63,6 +63,22 @@ with_lock(LWLock *lock, LWLockMode mode, Body body)
 	}
 }
 
+/*
+ * Runs body with lock_timeout at value ("100ms"), whatever the session or its role has it at. The caller is in a
+ * transaction or subtransaction: an error sets it back by ending that.
+ */
+template <typename Body>
+inline void
+with_lock_timeout(const char *value, Body body)
+{
+	static_assert(std::is_trivially_destructible_v<Body>);
+	int level = NewGUCNestLevel();
+	(void)set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							true, 0, false);
+	body();
+	AtEOXact_GUC(true, level);
+}
+
 #pragma GCC diagnostic push
 #ifndef __clang__ /* does not know this warning */
 #pragma GCC diagnostic ignored "-Wclobbered"

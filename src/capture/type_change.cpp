@@ -156,16 +156,14 @@ try_lock(Oid view, Oid root, const char *timeout)
 {
 	return in_subtransaction(
 		[&] {
-			int level = NewGUCNestLevel();
-			(void)set_config_option("lock_timeout", timeout, PGC_USERSET, PGC_S_SESSION,
-									GUC_ACTION_SAVE, true, 0, false);
-			if (OidIsValid(view))
-				LockRelationOid(view, AccessExclusiveLock);
-			LockRelationOid(root, AccessExclusiveLock);
-			/* Dropped while we waited: the caller looks for the instance again. */
-			if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(root)))
-				(void)find_all_inheritors(root, AccessExclusiveLock, nullptr);
-			AtEOXact_GUC(false, level);
+			with_lock_timeout(timeout, [&] {
+				if (OidIsValid(view))
+					LockRelationOid(view, AccessExclusiveLock);
+				LockRelationOid(root, AccessExclusiveLock);
+				/* Dropped while we waited: the caller looks for the instance again. */
+				if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(root)))
+					(void)find_all_inheritors(root, AccessExclusiveLock, nullptr);
+			});
 		},
 		[](const ErrorData &edata) {
 			if (edata.sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
@@ -227,16 +225,15 @@ try_renew_functions(const CaptureInstance *instance)
 		return;
 	(void)in_subtransaction(
 		[&] {
-			int level = NewGUCNestLevel();
-			(void)set_config_option("lock_timeout", kLockTimeout, PGC_USERSET, PGC_S_SESSION,
-									GUC_ACTION_SAVE, true, 0, false);
-			/* A session may be at it (renew_query_functions), or just have been. */
-			instance_name_lock(NameStr(instance->name));
-			if (!query::query_functions_agree(instance))
-				as_extension_owner([&]() {
-					query::query_functions_renew(instance->instance_id, NameStr(instance->name));
-				});
-			AtEOXact_GUC(false, level);
+			with_lock_timeout(kLockTimeout, [&] {
+				/* A session may be at it (renew_query_functions), or just have been. */
+				instance_name_lock(NameStr(instance->name));
+				if (!query::query_functions_agree(instance))
+					as_extension_owner([&]() {
+						query::query_functions_renew(instance->instance_id,
+													 NameStr(instance->name));
+					});
+			});
 		},
 		[](const ErrorData &edata) {
 			if (edata.sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&

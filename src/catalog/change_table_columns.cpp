@@ -172,12 +172,10 @@ change_table_follow(const CaptureInstance *instance, std::span<const ColumnPlan>
 		if (relabels || readers_see_it)
 			functions_gone = in_subtransaction(
 				[&]() {
-					int level = NewGUCNestLevel();
-					(void)set_config_option("lock_timeout", kDependentsLockTimeout, PGC_USERSET,
-											PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-					rights = query::query_functions_rights(instance->instance_id, name);
-					query::query_functions_drop(instance->instance_id, name);
-					AtEOXact_GUC(false, level);
+					with_lock_timeout(kDependentsLockTimeout, [&] {
+						rights = query::query_functions_rights(instance->instance_id, name);
+						query::query_functions_drop(instance->instance_id, name);
+					});
 				},
 				[&](const ErrorData &edata) {
 					bool in_use = edata.sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||

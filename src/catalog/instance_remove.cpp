@@ -66,19 +66,19 @@ remove_dropped(int32 instance_id, bool in_writer, Oid *change_table)
 		return RemoveOutcome::Busy;
 
 	with_neutral_settings(nullptr, [&]() {
-		(void)set_config_option("lock_timeout", kShortLockTimeout, PGC_USERSET, PGC_S_SESSION,
-								GUC_ACTION_SAVE, true, 0, false);
-		instance_set_lock_to_remove();
-		/* Somebody may have disabled it before we had the locks. */
-		if (capture_instance_by_id(instance_id, true) != nullptr)
-			instance_remove(*instance);
-		CDC_FAULT("instance-remove");
-		if (!instance_set_is_empty())
-			return;
-		/* The worker goes on without its job: it moves the slot on, and drops what is left. */
-		jobs::jobs_delete_all();
-		if (in_writer)
-			rows_delete("lsn_time_mapping", nullptr, {});
+		with_lock_timeout(kShortLockTimeout, [&] {
+			instance_set_lock_to_remove();
+			/* Somebody may have disabled it before we had the locks. */
+			if (capture_instance_by_id(instance_id, true) != nullptr)
+				instance_remove(*instance);
+			CDC_FAULT("instance-remove");
+			if (!instance_set_is_empty())
+				return;
+			/* The worker goes on without its job: it moves the slot on, and drops what is left. */
+			jobs::jobs_delete_all();
+			if (in_writer)
+				rows_delete("lsn_time_mapping", nullptr, {});
+		});
 	});
 	return outcome;
 }

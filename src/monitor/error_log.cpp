@@ -258,16 +258,14 @@ error_log_store(const DatabaseEntry *entry)
 				if (!OidIsValid(cdc_extension_oid()))
 					return; /* nowhere to put them */
 				/* Nobody who locks this table may hold up a process that wants to end. */
-				int level = NewGUCNestLevel();
-				(void)set_config_option("lock_timeout", "2s", PGC_SUSET, PGC_S_SESSION,
-										GUC_ACTION_SAVE, true, 0, false);
-				for (int i = 0; i < nerrors; i++)
-				{
-					store(errors[i]);
-					CommandCounterIncrement();
-					CDC_FAULT("error-store");
-				}
-				AtEOXact_GUC(true, level);
+				with_lock_timeout("2s", [&] {
+					for (int i = 0; i < nerrors; i++)
+					{
+						store(errors[i]);
+						CommandCounterIncrement();
+						CDC_FAULT("error-store");
+					}
+				});
 			},
 			[](const ErrorData &error) {
 				ereport(LOG, (errmsg("could not store an error of change data capture: %s",
