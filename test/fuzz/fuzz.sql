@@ -637,6 +637,10 @@ BEGIN
 	WHERE NOT relispartition AND relkind = 'r' AND inhparent IN (SELECT rel FROM fuzz.tables) ORDER BY random() LIMIT 1;
 	role := (ARRAY['fuzz_reader', 'fuzz_other'])[1 + seed % 2];
 	type := fuzz.some_type();
+	-- Between the elements of an array of boxes is a semicolon; in no other array.
+	IF type = 'text[]' AND EXISTS (SELECT FROM pg_type a JOIN pg_type e ON e.oid = a.typelem WHERE a.oid = c.typ AND e.typdelim <> ',') THEN
+		type := 'text';
+	END IF;
 	using_clause := (ARRAY['USING NULL', 'USING NULL', format('USING left(%s::text, 2)::%s', c.col, type), ''])[1 + floor(random() * 4)];
 
 	dice := floor(random() * CASE WHEN wild THEN 46 ELSE 24 END);
