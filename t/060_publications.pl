@@ -12,7 +12,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $pub = cdc_node('pub');
-my $sub = cdc_node('sub');
+# From 18 on each subscription may have parallel workers besides its own.
+my $sub = cdc_node('sub', max_logical_replication_workers => 16);
 my $conn = $pub->connstr('postgres') =~ s/'/''/gr;
 
 # rows($node, $db, $table): a table as text.

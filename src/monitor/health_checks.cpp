@@ -204,7 +204,8 @@ check_worker(HealthReport *report, const Facts &facts)
 			if (entry.failures == 0)
 				return;
 			item->status = HealthStatus::Warning;
-			say(item->detail, "It has failed %d times and has captured nothing since: %s",
+			say(item->detail,
+				"It has failed %d times, has captured nothing since and not caught up yet: %s",
 				entry.failures, entry.last_error_message);
 			break;
 		case CaptureState::Starting:

@@ -75,6 +75,7 @@ struct CaptureWorker
 	Channel *channel;
 	shm_mq_handle *queue;
 	ChangeWriter *writer;
+	XLogRecPtr begun_at;	/* end of the log when this process began */
 	XLogRecPtr scan_target; /* sp_cdc_scan: what was committed when it began is captured */
 	int64 budget;			/* source transactions left in this group of scans */
 	char *chunk;			/* taken from the queue ... */
@@ -269,6 +270,8 @@ start_decoder(CaptureWorker *worker, const Identity &identity, RepOriginId origi
 	SpinLockInit(&channel->mutex);
 	worker->channel = channel;
 
+	worker->begun_at = wal_readable_up_to();
+
 	/* Reads the progress; the decoder must not start before it is known. */
 	worker->writer = change_writer_create(worker->entry, channel, worker->memory);
 	channel->start_lsn = change_writer_progress(worker->writer).captured_lsn;
@@ -363,6 +366,9 @@ caught_up(CaptureWorker *worker)
 	DatabaseEntry *entry = worker->entry;
 
 	change_writer_commit(worker->writer);
+	/* On a quiet system nothing else says that what had failed works again. */
+	if (pg_atomic_read_u64(&entry->captured_lsn) >= worker->begun_at)
+		registry_note_success(entry);
 	TimestampTz now = GetCurrentTimestamp();
 	bool idle = now - worker->position_saved_at >= kIdleSaveUs || now < worker->position_saved_at;
 	if (idle)

@@ -141,7 +141,7 @@ ReportedError registry_last_error(const DatabaseEntry *entry);
 /* Nothing will help but the administrator: no restart until sp_cdc_start_job. */
 void registry_needs_action(DatabaseEntry *entry);
 
-/* A batch was committed: the back-off starts from the beginning again. */
+/* A batch was committed, or there was nothing left to capture: the back-off starts from the beginning again. */
 void registry_note_success(DatabaseEntry *entry);
 
 /* True while a worker is attached or on its way. */
