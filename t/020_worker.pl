@@ -107,6 +107,13 @@ $node->safe_psql($db, 'SELECT pg_terminate_backend(' . wait_for_worker($node, 'c
 $node->safe_psql($db, $insert);
 oracle_ok($node, $db, 'the new launcher still restarts what ends');
 
+# With nothing more to capture, too, all is well again.
+$decoder = wait_for_worker($node, 'cdc decoder', $db);
+$node->safe_psql($db, "SELECT pg_terminate_backend($decoder)");
+wait_for_worker($node, 'cdc decoder', $db, $decoder);
+ok($node->poll_query_until($db, "SELECT state = 'streaming' AND failures = 0 FROM cdc.pg_stat_cdc WHERE database = '$db'"), 'the next decoder has read what there is');
+is($node->safe_psql($db, q(SELECT status FROM cdc.health() WHERE check_name = 'capture_worker')), 'ok', 'and health() has no complaint');
+
 #
 # The job
 #

@@ -59,15 +59,6 @@ sub wait_logged
 my $errors = q(SELECT process, sqlstate, regexp_replace(error_message, '_ct_\w+', '...') FROM cdc.dm_cdc_errors ORDER BY entry_time);
 
 #
-# A decoder that was ended on a quiet system: all is well when the next one has read what there is
-#
-my $ended = $node->safe_psql($db, "SELECT decoder_pid FROM cdc.pg_stat_cdc WHERE database = '$db'");
-$node->safe_psql($db, "SELECT pg_terminate_backend($ended)");
-ok($node->poll_query_until($db, "SELECT decoder_pid <> $ended AND state = 'streaming' AND failures = 0 FROM cdc.pg_stat_cdc WHERE database = '$db'"),
-	'the next one has caught up');
-is(status('capture_worker'), 'ok', 'and health() has no complaint');
-
-#
 # The worker fails
 #
 is($node->safe_psql($db, q(SELECT count(*) FROM cdc.health() WHERE status = 'critical')), '0', 'nothing is critical');

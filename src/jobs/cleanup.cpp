@@ -439,7 +439,11 @@ begin(DatabaseEntry *entry, bool is_job, int64 threshold)
 	cleanup->run.started_at = GetCurrentTimestamp();
 	cleanup->run.status = RunStatus::Running;
 	apply_settings();
-	in_transaction([&] { cleanup_run_store(cleanup->run); });
+	in_transaction([&] {
+		cleanup_run_store(cleanup->run);
+		/* A run that a crash ends is known afterwards, and made again. */
+		ForceSyncCommit();
+	});
 	CDC_FAULT("cleanup-begin");
 	return cleanup;
 }

@@ -142,7 +142,7 @@ cdc_cleanup_worker_main(Datum argument)
 				AllocSetContextCreate(TopMemoryContext, "cdc cleanup", ALLOCSET_DEFAULT_SIZES));
 			worker::settings_of_our_own();
 			worker::show_database_in_process_list();
-			/* The low-water mark is in the log before anything that it allows; nobody waits for the disk. */
+			/* The low-water mark is in the log before anything that it allows; only a run's beginning waits for the disk. */
 			SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 			if (work.task == CleanupTask::Table)
 			{
