@@ -44,9 +44,9 @@ sub judge_instances
 		my %i;
 		@i{qw(id name object source net image low high)} = @$_;
 		$i{columns} = [
-			map { my %c; @c{qw(ordinal attnum name typ len versions key)} = @$_; $c{key} = $c{key} eq 't'; \%c } _rows($node, $db, qq(
+			map { my %c; @c{qw(ordinal attnum name typ len formers key)} = @$_; $c{key} = $c{key} eq 't'; \%c } _rows($node, $db, qq(
 				SELECT cc.column_ordinal, cc.column_id, quote_ident(cc.column_name), coalesce(a.atttypid, 0), coalesce(a.attlen, -1),
-					(SELECT count(*) FROM pg_attribute v WHERE v.attrelid = cc.object_id AND v.attname ~ ('^__\\\$' || cc.column_ordinal || '_[0-9]+_*\$') AND NOT v.attisdropped),
+					(SELECT string_agg(v.atttypid::text, ' ') FROM pg_attribute v WHERE v.attrelid = cc.object_id AND v.attname ~ ('^__\\\$' || cc.column_ordinal || '_[0-9]+_*\$') AND NOT v.attisdropped),
 					EXISTS (SELECT FROM cdc.index_columns k WHERE k.object_id = cc.object_id AND k.column_id = cc.column_id)
 				FROM cdc.captured_columns cc LEFT JOIN pg_attribute a ON a.attrelid = $i{source} AND a.attnum = cc.column_id AND NOT a.attisdropped
 				WHERE cc.object_id = $i{object} ORDER BY 1)) ];
@@ -75,12 +75,12 @@ sub _judge_shadow
 {
 	my ($node, $db, $i) = @_;
 
-	# Types whose text has changed since; of large values before_image => 'key' may know nothing.
+	# Types whose text has changed since, also of values from before the column got another one; of large values before_image => 'key' may know nothing.
 	my %changed = map { $_->[0] => 1 } _rows($node, $db, q(WITH RECURSIVE
 		uses AS MATERIALIZED (SELECT oid AS typ, typelem AS used FROM pg_type WHERE oid >= 16384 AND typelem <> 0 UNION ALL SELECT oid, typbasetype FROM pg_type WHERE oid >= 16384 AND typbasetype <> 0
 			UNION ALL SELECT reltype, atttypid FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid WHERE reltype >= 16384 AND atttypid >= 16384),
 		c AS (SELECT typ FROM fuzz.changed_types UNION SELECT u.typ FROM c JOIN uses u ON u.used = c.typ) SELECT typ FROM c));
-	my @columns = grep { !$changed{ $_->{typ} } } @{ $i->{columns} };
+	my @columns = grep { my $column = $_; !grep { $changed{$_} } $column->{typ}, split / /, $column->{formers} } @{ $i->{columns} };
 	@columns = grep { $_->{key} || $_->{len} > 0 } @columns if $i->{image} eq 'key';
 	my @old = $i->{image} eq 'key' ? grep { $_->{key} } @columns : @columns;
 	my $array = sub { 'ARRAY[' . join(', ', @_) . ']::text[]' };
