@@ -195,8 +195,8 @@ sub fault_set
 	$node->safe_psql('postgres', "ALTER SYSTEM SET cdc.fault = '$faults'");
 	# It may happen at once, and take our connection along.
 	$node->psql('postgres', 'SELECT pg_reload_conf()');
-	$node->poll_query_until('postgres', "SELECT current_setting('cdc.fault') = '$faults'")
-	  or die "cdc.fault = '$faults' does not get through";
+	wait_until(sub { (eval { $node->safe_psql('postgres', "SELECT current_setting('cdc.fault') = '$faults'") } // '') eq 't' },
+		"cdc.fault = '$faults' gets through");
 	return;
 }
 
