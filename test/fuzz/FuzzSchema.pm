@@ -183,6 +183,8 @@ sub fuzz_schema
 			$link = "ALTER TABLE $t ADD COLUMN ref $target->{id_type} REFERENCES $target->{name} (id) ON DELETE " . fuzz_lot('CASCADE', 'CASCADE', 'SET NULL', 'SET DEFAULT', 'NO ACTION')
 			  . ' ON UPDATE ' . fuzz_lot('CASCADE', 'SET NULL', 'NO ACTION') . fuzz_lot('', '', ' DEFERRABLE', ' DEFERRABLE INITIALLY DEFERRED');
 		}
+		# Its parent's column is its own, too.
+		$link = undef if $parent && $parent->{link};
 		push @tables, { n => $n, plain => $plain, name => $t, make => \@make, kind => $kind, id_type => $id_type, link => $link };
 	}
 	return @tables;
