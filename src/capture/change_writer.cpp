@@ -96,7 +96,7 @@ commit_batch(ChangeWriter *writer)
 
 	monitor::scan_session_phase(monitor::ScanPhase::Committing);
 	ListCell *cell;
-	foreach (cell, writer->instances)
+	foreach (cell, writer->batch_instances)
 		close_instance(static_cast<Instance *>(lfirst(cell)));
 	if (writer->mapping != nullptr)
 	{
@@ -117,6 +117,13 @@ commit_batch(ChangeWriter *writer)
 	/* Autovacuum knows of our rows by the statistics only. Once a second at most. */
 	(void)pgstat_report_stat(false);
 	MemoryContextSwitchTo(writer->memory);
+	foreach (cell, writer->batch_instances)
+	{
+		Instance *instance = static_cast<Instance *>(lfirst(cell));
+		count_rows(instance);
+		instance->in_batch = false;
+	}
+	writer->batch_instances = NIL;
 	MemoryContextReset(writer->batch_context);
 	writer->events = NIL;
 	writer->batch_open = false;
@@ -138,8 +145,6 @@ commit_batch(ChangeWriter *writer)
 						pg_atomic_read_u64(&entry->changes) + writer->batch_changes);
 	writer->batch_rows = 0;
 	writer->batch_changes = 0;
-	foreach (cell, writer->instances)
-		count_rows(static_cast<Instance *>(lfirst(cell)));
 	forget_instances(writer);
 	monitor::scan_session_note(writer->counts, writer->progress.captured_lsn);
 	writer->counts = {};
@@ -236,6 +241,10 @@ void
 record_unseen_changes(ChangeWriter *writer, const CommitItem *item)
 {
 	ListCell *cell;
+
+	if (likely(!writer->has_unseen_changes))
+		return;
+	writer->has_unseen_changes = false;
 	foreach (cell, writer->instances)
 	{
 		Instance *instance = static_cast<Instance *>(lfirst(cell));

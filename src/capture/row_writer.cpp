@@ -72,6 +72,11 @@ open_instance(ChangeWriter *writer, Instance *instance)
 			elog(ERROR, "could not open leaf %u of %s", range->leaf, instance->what);
 	}
 	instance->append->summarized = instance->summarized;
+	if (instance->in_batch)
+		return;
+	instance->in_batch = true;
+	in_context(writer->batch_context,
+			   [&] { writer->batch_instances = lappend(writer->batch_instances, instance); });
 }
 
 void
@@ -115,6 +120,7 @@ follow_types(ChangeWriter *writer, Layout *layout)
 	{
 		instance->unseen_change = change;
 		instance->unseen_source = layout->source;
+		writer->has_unseen_changes = true;
 	}
 	for (int i = 0; i < writer->nlayouts; i++)
 		if (writer->layouts[i].instance == instance)
@@ -459,7 +465,7 @@ void
 flush_instances(ChangeWriter *writer)
 {
 	ListCell *cell;
-	foreach (cell, writer->instances)
+	foreach (cell, writer->batch_instances)
 	{
 		Instance *instance = static_cast<Instance *>(lfirst(cell));
 		if (instance->append != nullptr)

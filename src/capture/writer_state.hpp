@@ -34,6 +34,7 @@ struct Instance
 	int32 instance_id;
 	Oid change_table;
 	bool discarded;	 /* today's catalog does not have it any more */
+	bool in_batch;	 /* one of ChangeWriter::batch_instances */
 	char what[128];	 /* for messages */
 	LeafRange range; /* of the leaf in use */
 	InstanceGap gap;
@@ -91,6 +92,7 @@ struct ChangeWriter
 	int forget_at;	 /* when there are so many of them, those that are gone are looked for */
 
 	bool batch_open;
+	List *batch_instances; /* those of them that it writes to; in batch_context */
 	int batch_transactions;
 	Size batch_bytes;
 	uint64 batch_rows;
@@ -107,8 +109,9 @@ struct ChangeWriter
 	bool is_visible; /* the source transaction, to us: known, not guessed */
 	List *events;	 /* Event *, of the current source transaction, in batch_context */
 	PendingDrops drops;
-	bool gap_ends;	  /* an instance's gap may be over with the current source transaction */
-	bool starts_wait; /* low ends may wait for a row of change_tables that somebody holds */
+	bool has_unseen_changes; /* some instance has Instance::unseen_change */
+	bool gap_ends;			 /* an instance's gap may be over with the current source transaction */
+	bool starts_wait;		 /* low ends may wait for a row of change_tables that somebody holds */
 
 	PositionItem position; /* the newest, if position.end_lsn is valid */
 	TimestampTz last_activity;
