@@ -8,6 +8,7 @@ use lib "$FindBin::RealBin/lib", "$FindBin::RealBin/../test/fuzz";
 use CdcTest;
 use FuzzJudge;
 use FuzzRound;
+use SoakTrend;
 use Test::More;
 
 my $db   = 'judged';
@@ -86,4 +87,12 @@ $node->safe_psql($db, q(CALL cdc.sp_cdc_disable_table('-', '-', 'u'); CALL cdc.w
 finds(qr/earlier than the row before/, q(UPDATE cdc.lsn_time_mapping SET tran_end_time = tran_end_time + '1 day' WHERE change_count = 4), q(UPDATE cdc.lsn_time_mapping SET tran_end_time = tran_end_time - interval '1 day' WHERE change_count = 4), 'a time that goes back');
 is(join("\n", judge_all($node, $db, \%round)), '', 'everything was repaired');
 $node->stop;
+
+# What tools/soak calls growth.
+my @waves = map { 20 * sin($_) } 0 .. 79;
+ok(grows(map { 1000 + 2 * $_ + $waves[$_] } 0 .. 79), 'what grows steadily');
+ok(grows(map { 1000 + 40 * int($_ / 10) + $waves[$_] } 0 .. 79), 'what grows in steps that go on');
+ok(!grows(map { ($_ < 24 ? 1000 : 1200) + $waves[$_] } 0 .. 79), 'not a step');
+ok(!grows(map { 1000 + 5 * $waves[$_] } 0 .. 79), 'nor what goes up and down');
+ok(!grows(map { 1000 + $_ / 2 + $waves[$_] } 0 .. 79), 'nor less than a tenth');
 done_testing();
