@@ -11,12 +11,18 @@ import signal
 import subprocess
 
 import psycopg2
+import psycopg2.extensions
+import psycopg2.extras
 
 from .harness import Failure
+
+# Waits in Python and not in the library, so that a signal ends a statement that is under way.
+psycopg2.extensions.set_wait_callback(psycopg2.extras.wait_select)
 
 PINNED = ["taskset", "--cpu-list", "0,1"] if (os.cpu_count() or 1) > 2 else []
 
 SETTINGS = {
+    "shared_preload_libraries": "",
     "listen_addresses": "",
     "wal_level": "logical",
     "max_replication_slots": 40,
@@ -75,6 +81,7 @@ class Cluster:
         self.folder = f"{bench.work}/{name}"
         self.log = f"{bench.work}/{name}.log"
         self.running = False
+        self.undropped = []
         self.settings = dict(SETTINGS, **settings)
         self.run_program("initdb", f"--pgdata={self.folder}", "--auth=peer", "--encoding=UTF8", "--no-locale", "--no-sync")
         # Servers that know it refuse to load other output plugins than these.
@@ -102,6 +109,10 @@ class Cluster:
                 conf.write("include 'bench.conf'\n")
         self.run_program("pg_ctl", f"--pgdata={self.folder}", f"--log={self.log}", "--wait", "start")
         self.running = True
+        if not self.keeps_databases():
+            for database in self.undropped:
+                self.drop_database(database)
+            self.undropped.clear()
         return self
 
     def restart(self, **settings):
@@ -150,23 +161,31 @@ class Cluster:
             raise Failure(f"{' '.join(process.args)}: {output}")
         return output
 
-    def copy_table(self, table, other, database="bench"):
+    def copy_table(self, table, database, other, other_database):
         """The rows of a table to a table of the same name in another cluster."""
         reader = subprocess.Popen([f"{self.bench.bindir}/psql", "-X", "-q", "-c", f"COPY {table} TO STDOUT"],
                                   env=self.environment(database), stdout=subprocess.PIPE)
         other.run_program("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", f"COPY {table} FROM STDIN",
-                          database=database, stdin=reader.stdout)
+                          database=other_database, stdin=reader.stdout)
         reader.stdout.close()
         if reader.wait() != 0:
             raise Failure(f"could not copy {table}")
 
     def create_database(self, name):
         with self.connect("postgres") as admin:
-            admin.run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
+            admin.run(f"CREATE DATABASE {name}")
+
+    def keeps_databases(self):
+        """pglogical's supervisor does not answer the signal that DROP DATABASE waits for: it would wait for ever."""
+        return "pglogical" in self.settings["shared_preload_libraries"]
 
     def drop_database(self, name):
-        with self.connect("postgres") as admin:
-            admin.run(f"DROP DATABASE {name} WITH (FORCE)")
+        """Now, or when the server has been started without pglogical."""
+        if self.keeps_databases():
+            self.undropped.append(name)
+        else:
+            with self.connect("postgres") as admin:
+                admin.run(f"DROP DATABASE {name} WITH (FORCE)")
 
     def warm(self):
         """As on a server that has been up for a while: every page of shared_buffers has been used, and WAL files are

@@ -124,9 +124,9 @@ def report(bench, cases):
             lines.append([what, *interval(bench.samples[key]), f"{changes / plots.median(bench.samples[key]):,.0f}",
                           f"{value:.2f} ({', '.join(f'{one:.2f}' for one in spread)})"])
         wal = plots.median(bench.samples[f"drain.{case}.wal"])
-        text += [f"### drain.{case}", "", f"{bench.facts[f'drain.{case}.what']}: {transactions:,} transactions, {changes:,} changes, "
+        text += [f"### drain.{case}", f"{bench.facts[f'drain.{case}.what']}: {transactions:,} transactions, {changes:,} changes, "
                  f"{rows:,} change rows, {wal / 1048576:,.0f} MB of WAL, loaded in "
-                 f"{plots.median(bench.samples[f'drain.{case}.load']):.1f} s.", "",
+                 f"{plots.median(bench.samples[f'drain.{case}.load']):.1f} s.",
                  table(["reader", "n", "median s", "min .. max", "changes/s", "x"], lines)]
     missing = bench.facts.get("drain.missing")
     if missing:

@@ -105,7 +105,7 @@ class Subscribed(Way):
 
     def install(self, session, workload):
         session.run(workload.publication())
-        self.live = self.reader(self.bench, self.source, workload, self.subscriber, "live")
+        self.live = self.reader(self.bench, self.source, workload, self.subscriber, session.connection.info.dbname)
         self.live.go_live(session)
 
     def catch_up(self, session):
@@ -169,6 +169,7 @@ def run(bench, cases):
     bench.fact("overhead.missing", [way.name for way in WAYS if way not in ways])
     subscriber = Cluster(bench, "subscriber", 54107, shared_preload_libraries="pglogical" if LivePglogical in ways else "").start()
     subscriber.warm()
+    number = 0
     for case in cases:
         for repetition in bench.rounds(f"overhead.{case}"):
             started = None
@@ -177,18 +178,19 @@ def run(bench, cases):
                     source.restart(shared_preload_libraries=kind.preload, wal_level=kind.wal_level)
                     source.warm()
                     started = (kind.preload, kind.wal_level)
-                once(bench, case, kind(bench, source, subscriber))
+                number += 1
+                once(bench, case, kind(bench, source, subscriber), f"overhead_{number}")
     source.remove()
     subscriber.remove()
 
 
-def once(bench, case, way):
+def once(bench, case, way, database):
     """One load with one way."""
     key = f"overhead.{case}.{way.name}"
     source = way.source
     workload = LOADS[case](bench)
-    source.create_database("overhead")
-    session = source.connect("overhead")
+    source.create_database(database)
+    session = source.connect(database)
     session.run("CREATE TABLE marker (id bigint PRIMARY KEY)", workload.schema())
     workload.fill(source, session)
     way.install(session, workload)
@@ -208,7 +210,7 @@ def once(bench, case, way):
 
     way.remove(session)
     session.close()
-    source.drop_database("overhead")
+    source.drop_database(database)
 
 
 def lost(samples, case, name):
@@ -247,7 +249,7 @@ def report(bench, cases):
                           f"{value:.1f} ({', '.join(f'{one:.1f}' for one in spread)})",
                           f"{plots.median(bench.samples[f'{key}.behind']):.2f}", f"{wal:.0f}", f"{wal / base:.2f}",
                           f"{plots.median(bench.samples[f'{key}.disk']):.0f}"])
-        text += [f"### overhead.{case}", "", f"{bench.facts[f'overhead.{case}.what']}: {changes:,} changes, {rows:,} change rows.", "",
+        text += [f"### overhead.{case}", f"{bench.facts[f'overhead.{case}.what']}: {changes:,} changes, {rows:,} change rows.",
                  table(["", "n", "median s", "min .. max", "transactions/s", "lost, %", "behind, s", "WAL", "x", "disk"], lines)]
     missing = bench.facts.get("overhead.missing")
     if missing:

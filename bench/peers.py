@@ -157,9 +157,8 @@ class Replication(Reader):
         self.markers = 0
 
     def drop_copy(self):
-        if self.session:
-            self.session.close()
-            self.subscriber.drop_database(self.database)
+        self.session.close()
+        self.subscriber.drop_database(self.database)
 
     def set_up(self, session):
         """The tables as they are in the source now."""
@@ -168,11 +167,8 @@ class Replication(Reader):
         self.session.run(self.workload.schema(), "CREATE TABLE marker (id bigint PRIMARY KEY)")
         for table in self.workload.tables:
             if session.value(f"SELECT EXISTS (SELECT FROM {table})"):
-                self.subscriber_copy(table)
+                self.source.copy_table(table, session.connection.info.dbname, self.subscriber, self.database)
         self.session.run("VACUUM ANALYZE")
-
-    def subscriber_copy(self, table):
-        self.source.copy_table(table, self.subscriber, self.database)
 
     def wait_for_marker(self, number):
         self.bench.wait_until(lambda: self.session.value(f"SELECT EXISTS (SELECT FROM marker WHERE id = {number})"),
@@ -224,9 +220,8 @@ class Native(Replication):
         self.drop_copy()
 
     def tear_down(self, session):
-        if self.session:
-            self.session.run("ALTER SUBSCRIPTION native SET (slot_name = NONE)", "DROP SUBSCRIPTION native")
-            self.drop_copy()
+        self.session.run("ALTER SUBSCRIPTION native SET (slot_name = NONE)", "DROP SUBSCRIPTION native")
+        self.drop_copy()
 
 
 class Pglogical(Replication):
@@ -295,9 +290,9 @@ class Pglogical(Replication):
         self.set_up(session)
 
     def end_live(self):
-        self.session.run("SELECT pglogical.drop_subscription('bench')")
+        self.session.run("SELECT pglogical.drop_subscription('bench')", "SELECT pglogical.drop_node('subscriber')")
         self.drop_copy()
 
     def tear_down(self, session):
-        if self.session:
-            self.end_live()
+        self.end_live()
+        session.run("SELECT pglogical.drop_node('provider')", "DROP EXTENSION pglogical")
