@@ -241,7 +241,10 @@ class Pglogical(Replication):
         here = self.source.conninfo(session.connection.info.dbname)
         there = self.subscriber.conninfo(self.database)
         session.run("CREATE EXTENSION pglogical", f"SELECT pglogical.create_node('provider', '{here}')")
-        for table in [*self.workload.tables, "marker"]:
+        # Of a partitioned table it takes the partitions.
+        tables = [row[0] for captured in [*self.workload.tables, "marker"] for row in session.rows(
+            f"SELECT relid::text FROM pg_partition_tree('{captured}') WHERE isleaf")]
+        for table in tables:
             # Without a primary key it takes inserts only.
             keyed = session.value(f"SELECT EXISTS (SELECT FROM pg_index WHERE indrelid = '{table}'::regclass AND indisprimary)")
             name = "default" if keyed else "default_insert_only"

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 
+from .harness import QUICK
 from .plots import median
 
 
@@ -73,44 +74,51 @@ def goals_table(bench):
     return table(["what", "goal", "found (each repetition)", ""], lines)
 
 
-def page(bench, options, parts, failure):
-    """The whole result as Markdown. Parts: (module, cases) in the order of the run."""
+def page(bench, options, sections, failure):
+    """The whole result as Markdown."""
     facts = machine(bench, options)
     text = [f"# Speed of capture, {options.started[:10]}", "Written by `bench/run`; method: [bench/README.md](../README.md)."]
     if failure:
         text.append(f"**This run failed, and is incomplete**: {failure}")
     if bench.size < 1:
         text.append("**Not the full load**: "
-                    + ("the numbers mean nothing." if bench.size < 0.1 else "ratios show an order of magnitude."))
+                    + ("the numbers mean nothing." if bench.size < QUICK else "ratios show an order of magnitude."))
     text.append(table(["", ""], facts.items()))
     if float(options.load_before.split()[0]) >= 0.5:
         text.append("The machine was busy with other work when this run began (see the load average before it): times are too long,\n"
                     "and what needs both cores, as capture does, suffers more than what needs one.")
     if bench.goals:
         text += ["## Goals", goals_table(bench)]
-    for module, cases, images in parts:
-        text += [f"## {module.TITLE}", module.report(bench, cases)]
-        text += [f"![{image}]({image})" for image in images]
-    return "\n\n".join(text) + "\n", facts
+    return "\n\n".join(text + sections) + "\n", facts
+
+
+def section(bench, module, cases, folder):
+    """One part: its goals are noted, its text and pictures made."""
+    goals = len(bench.goals)
+    try:
+        module.goals(bench, cases)
+        images = module.plot(bench, cases, folder)
+        return "\n\n".join([f"## {module.TITLE}", module.report(bench, cases)] + [f"![{image}]({image})" for image in images])
+    except (KeyError, IndexError, ZeroDivisionError):
+        del bench.goals[goals:]
+        raise
 
 
 def write(bench, options, parts, failure=None):
     """report.md, report.json with every sample, and the plots; gives the number of goals missed."""
-    measured = []
+    sections = []
     for module, cases in parts:
-        # A case that was not come to, in a run that failed, has no samples.
-        prefix = module.__name__.rsplit(".", maxsplit=1)[-1]
-        cases = [case for case in cases if any(key.startswith(f"{prefix}.{case}.") for key in bench.samples)]
-        if not cases:
-            continue
-        try:
-            module.goals(bench, cases)
-            measured.append((module, cases, module.plot(bench, cases, options.result)))
-        except (KeyError, IndexError, ZeroDivisionError):
-            if failure is None:
-                raise
-            # Half measured: what there is is in the samples.
-    text, facts = page(bench, options, measured, failure)
+        # In a run that failed the last case may be half measured, and later ones are missing.
+        cases = list(cases)
+        while cases:
+            try:
+                sections.append(section(bench, module, cases, options.result))
+                break
+            except (KeyError, IndexError, ZeroDivisionError):
+                if failure is None:
+                    raise
+                cases.pop()
+    text, facts = page(bench, options, sections, failure)
     with open(f"{options.result}/report.md", "w", encoding="utf-8") as file:
         file.write(text)
     with open(f"{options.result}/report.json", "w", encoding="utf-8") as file:
