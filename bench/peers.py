@@ -172,7 +172,7 @@ class Replication(Reader):
 
     def wait_for_marker(self, number):
         self.bench.wait_until(lambda: self.session.value(f"SELECT EXISTS (SELECT FROM marker WHERE id = {number})"),
-                              f"the marker on the {self.name} subscriber", pause=0.005)
+                              f"the marker on the {self.name} subscriber", pause=0.005, limit=600)
 
     def require_equal_copy(self, session):
         self.bench.require_equal(self.workload.fingerprint(self.session), self.workload.fingerprint(session),
@@ -243,7 +243,8 @@ class Pglogical(Replication):
         session.run("CREATE EXTENSION pglogical", f"SELECT pglogical.create_node('provider', '{here}')")
         # Of a partitioned table it takes the partitions.
         tables = [row[0] for captured in [*self.workload.tables, "marker"] for row in session.rows(
-            f"SELECT relid::text FROM pg_partition_tree('{captured}') WHERE isleaf")]
+            f"""SELECT relid::text FROM pg_partition_tree('{captured}') WHERE isleaf
+            UNION ALL SELECT '{captured}' WHERE NOT EXISTS (SELECT FROM pg_partition_tree('{captured}'))""")]
         for table in tables:
             # Without a primary key it takes inserts only.
             keyed = session.value(f"SELECT EXISTS (SELECT FROM pg_index WHERE indrelid = '{table}'::regclass AND indisprimary)")
