@@ -70,10 +70,11 @@ def prepare(bench, session):
     session.run("CREATE TABLE plain AS SELECT * FROM cdc.public_reading_ct",
                 'CREATE INDEX ON plain ("__$start_lsn", "__$seqval", "__$operation")', "VACUUM ANALYZE plain",
                 "VACUUM ANALYZE cdc.public_reading_ct", "CHECKPOINT")
-    bench.fact("reading.what", f"{keys + 2 * made:,} change rows of {keys:,} keys; change table "
-               f"{session.value('SELECT pg_size_pretty(sum(pg_total_relation_size(inhrelid))) FROM pg_inherits WHERE inhparent = $$cdc.public_reading_ct$$::regclass')} "
-               f"with its BRIN index, plain table {session.value('SELECT pg_size_pretty(pg_table_size($$plain$$))')} and btree "
-               f"{session.value('SELECT pg_size_pretty(pg_indexes_size($$plain$$))')}")
+    leaves = session.value("""SELECT pg_size_pretty(sum(pg_total_relation_size(inhrelid))) FROM pg_inherits
+        WHERE inhparent = 'cdc.public_reading_ct'::regclass""")
+    plain, btree = session.row("SELECT pg_size_pretty(pg_table_size('plain')), pg_size_pretty(pg_indexes_size('plain'))")
+    bench.fact("reading.what", f"{keys + 2 * made:,} change rows of {keys:,} keys; change table {leaves} with its BRIN index, plain table "
+                               f"{plain} and btree {btree}")
 
 
 def newest(session, changes):
