@@ -19,7 +19,7 @@ POINTS = {"tables": [1, 10, 100, 1000], "rows": [1000, 10000, 100000, 1000000, 1
 CASES = list(POINTS)
 LABELS = {"tables": "captured tables, the same changes over all", "rows": "rows in a transaction", "leaves": "leaves of the change table",
           "databases": "captured databases, the same changes over all"}
-ROWS = 200000
+ROWS = 500000
 
 
 class Transactions(Workload):

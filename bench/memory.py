@@ -44,7 +44,10 @@ class Sampler:
         self.thread = threading.Thread(target=self.sample, daemon=True)
 
     def sample(self):
-        while not self.ended.wait(PAUSE):
+        # Once more after the end: what is over before the first pause is seen, too.
+        more = True
+        while more:
+            more = not self.ended.wait(PAUSE)
             now = [rss_anon(pid) / 1024 for pid in self.pids]
             self.peaks = [max(pair) for pair in zip(self.peaks, now)]
             self.together = max(self.together, sum(now))
