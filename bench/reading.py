@@ -42,7 +42,7 @@ def run(bench, cases):
 
 
 def prepare(bench, session):
-    keys, updates = bench.scaled(KEYS, 1000), bench.scaled(UPDATES, 1000)
+    keys, updates = bench.scaled(KEYS, 1000), updates_of(bench)
     session.run(f"CREATE TABLE reading {ROW} WITH (fillfactor = 80)",
                 f"""CREATE PROCEDURE insert_all() LANGUAGE plpgsql AS $$ BEGIN
                     FOR i IN 0 .. {keys // 1000 - 1} LOOP
@@ -64,17 +64,21 @@ def prepare(bench, session):
     # In steps, with VACUUM between them, or the table would grow to the size of all its old versions.
     for _ in range(9):
         session.run(f"CALL update_some({updates // 9000})", "VACUUM reading")
-    made = updates // 9000 * 9000
     engine.wait()
-    bench.require_equal(engine.change_rows(), keys + 2 * made, "rows in the change table")
+    bench.require_equal(engine.change_rows(), keys + 2 * updates, "rows in the change table")
     session.run("CREATE TABLE plain AS SELECT * FROM cdc.public_reading_ct",
                 'CREATE INDEX ON plain ("__$start_lsn", "__$seqval", "__$operation")', "VACUUM ANALYZE plain",
                 "VACUUM ANALYZE cdc.public_reading_ct", "CHECKPOINT")
     leaves = session.value("""SELECT pg_size_pretty(sum(pg_total_relation_size(inhrelid))) FROM pg_inherits
         WHERE inhparent = 'cdc.public_reading_ct'::regclass""")
     plain, btree = session.row("SELECT pg_size_pretty(pg_table_size('plain')), pg_size_pretty(pg_indexes_size('plain'))")
-    bench.fact("reading.what", f"{keys + 2 * made:,} change rows of {keys:,} keys; change table {leaves} with its BRIN index, plain table "
+    bench.fact("reading.what", f"{keys + 2 * updates:,} change rows of {keys:,} keys; change table {leaves} with its BRIN index, plain table "
                                f"{plain} and btree {btree}")
+
+
+def updates_of(bench):
+    """The ranges are parts of these, and as long in a smaller run where there are enough."""
+    return bench.scaled(UPDATES, 9000)
 
 
 def newest(session, changes):
@@ -134,7 +138,7 @@ def read_last(bench, source, session):
 
 def read_range(bench, source, session):
     # An update has two rows, and both are asked for.
-    rows = bench.scaled(1000000, 2000)
+    rows = min(1000000, 2 * updates_of(bench))
     bounds = newest(session, rows // 2)
     queries = {"function": f"SELECT * FROM {function(bounds, 'all update old')} {ORDER}",
                "plain": f"""SELECT {COLUMNS} FROM plain WHERE "__$start_lsn" BETWEEN '{bounds[0]}' AND '{bounds[1]}' {ORDER}"""}
@@ -155,7 +159,7 @@ def window_query(source):
 
 
 def read_net(bench, source, session):
-    changes = bench.scaled(1000000, 1000)
+    changes = min(1000000, updates_of(bench))
     bounds = newest(session, changes)
     plain = f"""(SELECT * FROM plain WHERE "__$start_lsn" BETWEEN '{bounds[0]}' AND '{bounds[1]}' AND "__$operation" IN (1, 2, 4)) AS c"""
     queries = {"function": f"SELECT * FROM {function(bounds, kind='net')}",
