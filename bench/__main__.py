@@ -35,6 +35,7 @@ def options_of(arguments):
     parser.add_argument("names", nargs="*")
     parser.add_argument("--check", action="store_true", help="only look whether the names exist")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--compare", nargs=2)
     for name in ("work", "lib", "latency", "result", "pg-config", "commit", "load-before"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--repeat", type=int, default=3)
@@ -55,6 +56,9 @@ def main():
     options = options_of(sys.argv[1:])
     if options.list:
         print("\n".join(f"{part}.{case}" for part, module in PARTS.items() for case in module.CASES))
+        return 0
+    if options.compare:
+        report.compare(*options.compare)
         return 0
     parts = chosen(options.names)
     if parts is None:

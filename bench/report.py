@@ -126,3 +126,19 @@ def write(bench, options, parts, failure=None):
                   indent=1, default=str)
         file.write("\n")
     return sum(not goal["reached"] for goal in bench.goals)
+
+
+def compare(former_path, later_path):
+    """Medians of two runs side by side: what both have. Absolute numbers, so only runs on the same quiet machine compare."""
+    runs = []
+    for path in (former_path, later_path):
+        with open(path, encoding="utf-8") as file:
+            runs.append(json.load(file))
+    former, later = runs
+    for key in ("commit", "processor", "server", "load", "load average before"):
+        print(f"{key}: {former['machine'][key]} | {later['machine'][key]}")
+    print(f"{'':<48} {'former':>12} {'later':>12} {'later/former':>13}")
+    for key, values in former["samples"].items():
+        if key in later["samples"]:
+            before, after = median(values), median(later["samples"][key])
+            print(f"{key:<48} {before:12.6g} {after:12.6g} {after / before if before else float('nan'):13.2f}")
