@@ -16,7 +16,7 @@ from .workloads import Oltp
 
 TITLE = "Latency"
 CASES = ["500", "2000", "load"]
-SECONDS = 20
+SECONDS = 15
 MODES = {"capture": "capture, read with the query function", "native": "native logical replication, read on the subscriber",
          "none": "nobody: read in the source itself"}
 
