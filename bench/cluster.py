@@ -34,6 +34,7 @@ SETTINGS = {
     "max_wal_size": "16GB",
     "checkpoint_timeout": "1h",
     "autovacuum": "off",
+    "log_checkpoints": "off",
     # A subscription that is switched on begins at once, and not after the 5 seconds that it waits by default between two starts.
     "wal_retrieve_retry_interval": "10ms",
 }
