@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 
 from . import cleanup, drain, growth, latency, memory, overhead, reading, report
 from .cluster import server_facts
@@ -78,17 +79,15 @@ def main():
     except Failure as error:
         failure = str(error)
         print(f"bench: {error}", file=sys.stderr)
-    except Exception as error:
-        failure = f"{type(error).__name__}: {error}"
-        raise
+    except Exception as error:  # what has been measured so far is written all the same
+        failure = f"{type(error).__name__}: {error}".strip()
+        traceback.print_exc()
     finally:
-        try:
-            bench.close()
-            if bench.samples:
-                missed = report.write(bench, options, parts, failure)
-                bench.say(f"done: {len(bench.goals)} goals, {missed} missed")
-        finally:
-            os.unlink(f"{options.work}/pid")
+        bench.close()
+        os.unlink(f"{options.work}/pid")
+    if bench.samples:
+        missed = report.write(bench, options, parts, failure)
+        bench.say(f"done: {len(bench.goals)} goals, {missed} missed")
     return 1 if failure else 0
 
 
