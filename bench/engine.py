@@ -59,9 +59,6 @@ class Engine:
         """Process ids of writer and decoder."""
         return self.session.row("SELECT worker_pid, decoder_pid FROM cdc.pg_stat_cdc WHERE database = current_database()")
 
-    def lag(self):
-        return int(self.session.value("SELECT lag_bytes FROM cdc.pg_stat_cdc WHERE database = current_database()"))
-
     def require_captured(self, changes_before, rows_before, done):
         """Exactly what the load did, in changes and in rows that a reader finds."""
         self.bench.require_equal(self.changes() - changes_before, done.changes, "captured changes")
