@@ -54,7 +54,7 @@ def run(bench, cases):
         for _ in bench.rounds(f"growth.{case}"):
             for point in points(bench, case):
                 bench.say(f"growth.{case}: {point:,}")
-                globals()[f"grow_{case}"](bench, source, point)
+                GROWS[case](bench, source, point)
     source.remove()
 
 
@@ -171,6 +171,9 @@ def grow_databases(bench, source, point):
     drained(bench, source, f"growth.databases.{point}", [place.engine for place in places], dones)
     for place in places:
         place.remove()
+
+
+GROWS = {"tables": grow_tables, "rows": grow_rows, "leaves": grow_leaves, "databases": grow_databases}
 
 
 def goals(bench, cases):

@@ -36,7 +36,7 @@ def run(bench, cases):
     prepare(bench, session)
     for case in cases:
         for _ in bench.rounds(f"reading.{case}"):
-            globals()[f"read_{case}"](bench, source, session)
+            READS[case](bench, source, session)
     session.close()
     source.remove()
 
@@ -233,6 +233,9 @@ def read_lookups(bench, source, session):
     for name, query in lookups(session).items():
         waits = client_times(bench, source, query, max(200, bench.scaled(2000)), protocol="prepared")
         bench.sample(f"reading.lookups.{name}", plots.median(waits))
+
+
+READS = {"last": read_last, "range": read_range, "net": read_net, "poll": read_poll, "lookups": read_lookups}
 
 
 def goals(bench, cases):
