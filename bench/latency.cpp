@@ -3,9 +3,10 @@
  *	  Measures how long after its acknowledgement a commit is visible to a reader.
  *
  * NOTES
- *	  usage: latency WRITER READER MODE RATE SECONDS, where WRITER and READER are connection
+ *	  usage: latency WRITER READER MODE RATE SECONDS [FILE], where WRITER and READER are connection
  *	  strings and MODE is `cdc` (the reader asks the query function) or `table` (the reader looks at
- *	  the table itself: on a subscriber of native logical replication).
+ *	  the table itself: on a subscriber of native logical replication). FILE gets a line for each
+ *	  thousandth of the commits, the shortest wait first, for a picture of the distribution.
  *
  *	  One thread commits single-row inserts at a fixed rate: transaction i is due at start + i / RATE
  *	  whatever happened to the ones before, so a stall shows in every commit it delays. The clock of a
@@ -13,7 +14,8 @@
  *	  100 us in between; the clock stops when the row itself has arrived there. Polling and
  *	  the reader's own query are part of the result, which is thus an upper bound.
  *
- *	  Prints one line: n=.. p50=.. p99=.. max=.. (milliseconds) late=.. (commits sent over 1 ms late).
+ *	  Prints one line: n=.. p50=.. p90=.. p99=.. p999=.. max=.. (milliseconds) late=.. (commits sent over
+ *	  1 ms late).
  */
 #include <libpq-fe.h>
 #include <pthread.h>
@@ -226,9 +228,9 @@ compare(const void *a, const void *b)
 int
 main(int argc, char **argv)
 {
-	if (argc != 6 || atoll(argv[4]) < 1 || atoll(argv[5]) < 1)
+	if (argc < 6 || argc > 7 || atoll(argv[4]) < 1 || atoll(argv[5]) < 1)
 	{
-		fprintf(stderr, "usage: latency WRITER READER cdc|table RATE SECONDS\n");
+		fprintf(stderr, "usage: latency WRITER READER cdc|table RATE SECONDS [FILE]\n");
 		return 2;
 	}
 	Run run = {};
@@ -262,8 +264,20 @@ main(int argc, char **argv)
 		waits[i] = wait > 0 ? wait : 0;
 	}
 	qsort(waits, run.count, sizeof(int64_t), compare);
-	printf("n=%lld p50=%.2f p99=%.2f max=%.2f late=%lld\n", static_cast<long long>(run.count),
-		   waits[run.count / 2] / 1e6, waits[run.count * 99 / 100] / 1e6,
-		   waits[run.count - 1] / 1e6, static_cast<long long>(run.late));
+	printf("n=%lld p50=%.3f p90=%.3f p99=%.3f p999=%.3f max=%.3f late=%lld\n",
+		   static_cast<long long>(run.count), waits[run.count / 2] / 1e6,
+		   waits[run.count * 9 / 10] / 1e6, waits[run.count * 99 / 100] / 1e6,
+		   waits[run.count * 999 / 1000] / 1e6, waits[run.count - 1] / 1e6,
+		   static_cast<long long>(run.late));
+	if (argc == 7)
+	{
+		FILE *file = fopen(argv[6], "w");
+		if (file == nullptr)
+			return 1;
+		for (int64_t i = 0; i < 1000; i++)
+			fprintf(file, "%.4f\n", waits[run.count * i / 1000] / 1e6);
+		if (fclose(file) != 0)
+			return 1;
+	}
 	return 0;
 }
