@@ -22,16 +22,12 @@ sub trend
 	return ($slope * ($n - 1), $my, sqrt($rest / ($n > 2 ? $n - 2 : 1)));
 }
 
-# grows(@y): by a tenth at least, and by more than it goes up and down. A step is none: the server keeps some of its memory
-# at the size of the largest thing so far, the largest change that was spilled for instance. What grows goes on growing, so the last
-# third must rise by half of its share.
+# grows(@y): by a tenth at least, and by more than it goes up and down.
 sub grows
 {
 	my (@y) = @_;
 	my ($rise, $mean, $scatter) = trend(@y);
-	return 0 unless $rise > 0.1 * $mean && $rise > 2 * $scatter;
-	my ($late) = trend(@y[ int(@y * 2 / 3) .. $#y ]);
-	return $late > $rise / 6 ? 1 : 0;
+	return $rise > 0.1 * $mean && $rise > 2 * $scatter;
 }
 
 1;
