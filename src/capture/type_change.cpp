@@ -122,47 +122,136 @@ declared_type(Oid source, const LayoutColumn &column)
 	return result != nullptr ? result : format_type_with_typemod(column.type, column.typmod);
 }
 
-/* Who holds a lock on the change table or a leaf that conflicts with ours, for the log. */
+/* Adds to `pids` who holds a lock on a relation that conflicts with `mode`. */
+void
+add_blockers(StringInfo pids, List **found, Oid relation, LOCKMODE mode)
+{
+	LOCKTAG tag;
+	int count;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relation);
+	VirtualTransactionId *holders = GetLockConflicts(&tag, mode, &count);
+	for (int i = 0; i < count; i++)
+	{
+		PGPROC *process = CDC_VXID_PROCESS(holders[i]);
+		if (process == nullptr || list_member_int(*found, process->pid))
+			continue;
+		*found = lappend_int(*found, process->pid);
+		appendStringInfo(pids, "%s%d", pids->len == 0 ? "" : ", ", process->pid);
+	}
+	pfree(holders);
+}
+
+/* Who is in the way of a change of the change table, for messages. */
 char *
-blockers(List *relations)
+blockers(const TypeChangeRequest &request, Oid root)
 {
 	StringInfoData pids;
 	List *found = NIL;
 	ListCell *cell;
 
 	initStringInfo(&pids);
-	foreach (cell, relations)
+	foreach (cell,
+			 lcons_oid(query::query_functions_view(request.instance_id), inheritance_tree(root)))
+		add_blockers(&pids, &found, lfirst_oid(cell), AccessExclusiveLock);
+	/* A column of a composite type is made with a look at that type, which its owner may be altering. */
+	for (const LayoutColumn &column : request.columns)
 	{
-		LOCKTAG tag;
-		SET_LOCKTAG_RELATION(tag, MyDatabaseId, lfirst_oid(cell));
-		int count;
-		VirtualTransactionId *holders = GetLockConflicts(&tag, AccessExclusiveLock, &count);
-		for (int i = 0; i < count; i++)
-		{
-			PGPROC *process = CDC_VXID_PROCESS(holders[i]);
-			if (process == nullptr || list_member_int(found, process->pid))
-				continue;
-			found = lappend_int(found, process->pid);
-			appendStringInfo(&pids, "%s%d", pids.len == 0 ? "" : ", ", process->pid);
-		}
-		pfree(holders);
+		Oid element = get_element_type(column.type);
+		Oid row_type = get_typ_typrelid(OidIsValid(element) ? element : column.type);
+		if (OidIsValid(row_type))
+			add_blockers(&pids, &found, row_type, AccessShareLock);
 	}
-	return pids.data;
+	return pids.len == 0 ? pstrdup("nobody any more") : psprintf("process %s", pids.data);
 }
 
-/* The readers' view, root, then leaves, as everybody locks them. False when somebody has them. */
+/* Types that the source has now and the catalog does not; true when there is one. */
 bool
-try_lock(Oid view, Oid root, const char *timeout)
+changed_types(const TypeChangeRequest &request, const CaptureInstance *instance,
+			  std::span<const char *> types)
 {
+	bool found = false;
+	for (size_t i = 0; i < types.size(); i++)
+	{
+		types[i] = nullptr;
+		if (!has_values(request.columns[i]))
+			continue;
+		const char *type = declared_type(request.source, request.columns[i]);
+		if (strcmp(type, instance->columns[i].column_type) == 0)
+			continue;
+		types[i] = type;
+		found = true;
+	}
+	return found;
+}
+
+/* The readers' view, root, then leaves, as everybody locks them. */
+void
+lock_change_table(Oid view, Oid root)
+{
+	if (OidIsValid(view))
+		LockRelationOid(view, AccessExclusiveLock);
+	LockRelationOid(root, AccessExclusiveLock);
+	/* Dropped while we waited: the caller looks for the instance again. */
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(root)))
+		(void)find_all_inheritors(root, AccessExclusiveLock, nullptr);
+}
+
+/* Locks the change table and makes the place in it. A text as of type_change_follow, in the current context. */
+const char *
+make_place(const TypeChangeRequest &request, Oid root)
+{
+	StringInfoData text;
+
+	lock_change_table(query::query_functions_view(request.instance_id), root);
+	/* It may have been disabled while we waited. */
+	CaptureInstance *instance = capture_instance_by_id(request.instance_id, true);
+	if (instance == nullptr)
+		return nullptr;
+	capture_instance_require_whole(instance);
+
+	size_t ntypes = Min(request.columns.size(), instance->columns.size());
+	std::span<const char *> types = {static_cast<const char **>(palloc(sizeof(char *) * ntypes)),
+									 ntypes};
+	bool renamed = changed_types(request, instance, types);
+	initStringInfo(&text);
+	for (size_t i = 0; i < ntypes; i++)
+		if (types[i] != nullptr)
+			appendStringInfo(&text, "%scolumn %s: %s became %s", text.len == 0 ? "" : ", ",
+							 quote_identifier(NameStr(instance->columns[i].name)),
+							 instance->columns[i].column_type, types[i]);
+	std::span<ColumnPlan> plans = plans_of(instance, request.columns);
+	for (const ColumnPlan &plan : plans)
+		if (plan.column->versions.empty() || !plan.column->versions[0].current)
+			instance_gap_column_lost(instance->change_table, request.what,
+									 NameStr(plan.column->name), instance->start_lsn,
+									 request.commit_lsn);
+	CDC_FAULT("type-change-begin");
+	change_table_follow(instance, plans);
+	CDC_FAULT("type-change-end");
+	if (!renamed)
+		return nullptr;
+	captured_columns_set_types(instance, types);
+	return text.data;
+}
+
+/*
+ * The same, or nothing at all and false: when somebody has a lock for longer than `timeout`. That may be one on a
+ * composite type, which only the change itself asks for; whoever has it may want what we have locked.
+ */
+bool
+try_make_place(const TypeChangeRequest &request, Oid root, const char *timeout, char **text)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
 	return in_subtransaction(
 		[&] {
-			with_lock_timeout(timeout, [&] {
-				if (OidIsValid(view))
-					LockRelationOid(view, AccessExclusiveLock);
-				LockRelationOid(root, AccessExclusiveLock);
-				/* Dropped while we waited: the caller looks for the instance again. */
-				if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(root)))
-					(void)find_all_inheritors(root, AccessExclusiveLock, nullptr);
+			/* Gone with the subtransaction when that fails: it may be tried for hours. */
+			in_context(CurTransactionContext, [&] {
+				with_lock_timeout(timeout, [&] {
+					const char *made = make_place(request, root);
+					*text = made == nullptr ? nullptr : MemoryContextStrdup(caller, made);
+				});
 			});
 		},
 		[](const ErrorData &edata) {
@@ -172,34 +261,34 @@ try_lock(Oid view, Oid root, const char *timeout)
 		});
 }
 
-void
-lock_change_table(const TypeChangeRequest &request, Oid root)
+/* Tries until it is made; says who is in the way. */
+char *
+wait_and_make_place(const TypeChangeRequest &request, Oid root)
 {
 	bool reported = false;
 	CaptureState state = request.entry->state;
-	Oid view = query::query_functions_view(request.instance_id);
+	char *text = nullptr;
 
-	while (!try_lock(view, root, kLockTimeout))
+	while (!try_make_place(request, root, kLockTimeout, &text))
 	{
 		worker::registry_set_state(request.entry, CaptureState::WaitingForLock);
 		if (!reported)
 		{
-			char *pids = blockers(lcons_oid(view, inheritance_tree(root)));
+			const char *holders = blockers(request, root);
 			if (!request.is_alone)
 				ereport(ERROR,
 						(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 						 errmsg("change table of %s is in use", request.what),
-						 errdetail("A column's type has changed at %X/%X; locked by process %s.",
-								   CDC_LSN_FORMAT_ARGS(request.commit_lsn), pids),
+						 errdetail("A column's type has changed at %X/%X; locked by %s.",
+								   CDC_LSN_FORMAT_ARGS(request.commit_lsn), holders),
 						 errhint("Capture starts again with that transaction alone, and waits.")));
 			ereport(LOG, (errmsg("capture waits for the change table of %s", request.what),
-						  errdetail("A column's type has changed at %X/%X; locked by process %s.",
-									CDC_LSN_FORMAT_ARGS(request.commit_lsn),
-									pids[0] == '\0' ? "that has ended since" : pids),
+						  errdetail("A column's type has changed at %X/%X; locked by %s.",
+									CDC_LSN_FORMAT_ARGS(request.commit_lsn), holders),
 						  errhint("Let that transaction end: SELECT pg_terminate_backend(...).")));
-			pgstat_report_activity(
-				STATE_RUNNING, psprintf("waits for the change table of %s, locked by process %s",
-										request.what, pids));
+			pgstat_report_activity(STATE_RUNNING,
+								   psprintf("waits for the change table of %s, locked by %s",
+											request.what, holders));
 		}
 		reported = true;
 		(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kLockPauseMs,
@@ -215,6 +304,7 @@ lock_change_table(const TypeChangeRequest &request, Oid root)
 	if (reported)
 		pgstat_report_activity(STATE_RUNNING, nullptr);
 	worker::registry_set_state(request.entry, state);
+	return text;
 }
 
 /* Who was in the way when a type changed may be gone. */
@@ -241,26 +331,6 @@ try_renew_functions(const CaptureInstance *instance)
 				edata.sqlerrcode != ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
 				ReThrowError(const_cast<ErrorData *>(&edata));
 		});
-}
-
-/* Types that the source has now and the catalog does not; true when there is one. */
-bool
-changed_types(const TypeChangeRequest &request, const CaptureInstance *instance,
-			  std::span<const char *> types)
-{
-	bool found = false;
-	for (size_t i = 0; i < types.size(); i++)
-	{
-		types[i] = nullptr;
-		if (!has_values(request.columns[i]))
-			continue;
-		const char *type = declared_type(request.source, request.columns[i]);
-		if (strcmp(type, instance->columns[i].column_type) == 0)
-			continue;
-		types[i] = type;
-		found = true;
-	}
-	return found;
 }
 
 /* Whether rows could not be stored without them. */
@@ -303,7 +373,6 @@ type_change_follow(const TypeChangeRequest &request)
 	size_t ntypes = Min(request.columns.size(), instance->columns.size());
 	std::span<const char *> types = {static_cast<const char **>(palloc(sizeof(char *) * ntypes)),
 									 ntypes};
-	StringInfoData text;
 
 	/*
 	 * Only a name has changed, or nothing: not worth waiting for who has the table. A session that is
@@ -326,44 +395,22 @@ type_change_follow(const TypeChangeRequest &request)
 		return nullptr;
 	}
 
+	char *text = nullptr;
 	/*
 	 * Limits of types that only readers see, and that stayed as they were when the types changed, because a
 	 * view of somebody's keeps the query functions: tried again, but not worth waiting for.
 	 */
 	if (!renamed && !needs_columns(plans))
 	{
-		if (!try_lock(query::query_functions_view(request.instance_id), instance->change_table,
-					  kNoLockTimeout))
+		if (!try_make_place(request, instance->change_table, kNoLockTimeout, &text))
 			return nullptr;
 	}
 	else
-		lock_change_table(request, instance->change_table);
-	/* It may have been disabled while we waited. */
-	instance = capture_instance_by_id(request.instance_id, true);
-	if (instance == nullptr)
-		return nullptr;
-	capture_instance_require_whole(instance);
-	plans = plans_of(instance, request.columns);
-	initStringInfo(&text);
-	for (size_t i = 0; i < ntypes; i++)
-		if (types[i] != nullptr)
-			appendStringInfo(&text, "%scolumn %s: %s became %s", text.len == 0 ? "" : ", ",
-							 quote_identifier(NameStr(instance->columns[i].name)),
-							 instance->columns[i].column_type, types[i]);
-	for (const ColumnPlan &plan : plans)
-		if (plan.column->versions.empty() || !plan.column->versions[0].current)
-			instance_gap_column_lost(instance->change_table, request.what,
-									 NameStr(plan.column->name), instance->start_lsn,
-									 request.commit_lsn);
-	CDC_FAULT("type-change-begin");
-	change_table_follow(instance, plans);
-	CDC_FAULT("type-change-end");
-	if (text.len == 0)
-		return nullptr;
-	captured_columns_set_types(instance, types);
-	ereport(LOG, (errmsg("change table of %s follows its source", request.what),
-				  errdetail("At %X/%X: %s.", CDC_LSN_FORMAT_ARGS(request.commit_lsn), text.data)));
-	return text.data;
+		text = wait_and_make_place(request, instance->change_table);
+	if (text != nullptr)
+		ereport(LOG, (errmsg("change table of %s follows its source", request.what),
+					  errdetail("At %X/%X: %s.", CDC_LSN_FORMAT_ARGS(request.commit_lsn), text)));
+	return text;
 }
 
 std::optional<bool>
