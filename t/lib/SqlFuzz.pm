@@ -674,11 +674,13 @@ sub fuzz_script
 		  if $judged && grep { /PREPARE TRANSACTION/ } @statements;
 		next unless $judged;
 		my $commits_first = $step->{name} =~ $commits ? 1 : 0;
+		# The name is one that a call may have made up.
+		my $name = literal($step->{name} =~ s/[^\x20-\x7e]/?/gr);
 		my $unchanged =
 		    $step->{unchanged} eq 'always' ? 'true'
 		  : $step->{unchanged} eq 'on error' ? "(:'failed' = 'true' OR :'caught' <> '') AND NOT (" . ($commits_first ? "coalesce(nullif(:'caught', ''), :'state') IN ('57014', '55P03', '01000')" : 'false') . ')'
 		  :                                     'false';
-		$sql .= "SELECT fuzz_judge.note($step->{number}, '$step->{name}', $unchanged, :'failed' = 'true', :'state') AS changed \\gset\n";
+		$sql .= "SELECT fuzz_judge.note($step->{number}, $name, $unchanged, :'failed' = 'true', :'state') AS changed \\gset\n";
 		$sql .= "\\if :changed\nCALL cdc.wait_for_capture(timeout => '30s');\nSELECT fuzz_judge.rebase();\n\\endif\n";
 	}
 	$sql .= "\\echo \@\@ end\n";
