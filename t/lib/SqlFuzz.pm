@@ -610,7 +610,8 @@ sub make_step
 		[ 'on error', $set_call, 'INSERT INTO hostile.fires VALUES (1)' ], [ 'on error', $set_call, "COMMENT ON TABLE hostile.fires IS 'x'" ], [ 'on error', $set_call, 'CREATE SEQUENCE pg_temp.fuzz' ], [ 'on error', $set_call, 'CREATE TEMP TABLE fuzz AS SELECT hostile.run()' ],
 		[ 'on error', "$call \\; SELECT 1" ], [ 'on error', "SELECT 1 \\; $call" ], [ 'on error', $set_call, 'CREATE MATERIALIZED VIEW hostile.fuzz_mv AS SELECT hostile.run()' ], [ 'unknown', 'BEGIN', $call, pick('COMMIT', 'COMMIT AND CHAIN'), 'ROLLBACK' ],
 		[ 'unknown', 'BEGIN', $call, "PREPARE TRANSACTION 'fuzz'", pick("COMMIT PREPARED 'fuzz'", "ROLLBACK PREPARED 'fuzz'") ]) };
-	push @way, 'DROP MATERIALIZED VIEW hostile.fuzz_mv' if $way[-1] =~ /fuzz_mv/;
+	# What it leaves behind goes, whatever the step's timeouts are.
+	push @way, 'SET statement_timeout = 0', 'SET lock_timeout = 0', 'DROP MATERIALIZED VIEW hostile.fuzz_mv' if $way[-1] =~ /fuzz_mv/;
 	if ($call =~ /^SELECT/ && chance(0.3))
 	{
 		@way = @{ pick(
