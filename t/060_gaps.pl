@@ -22,14 +22,19 @@ enable_table($node, $db, 't');
 # What each database knows of its stretches: [from, table with the rows of t at that time].
 my %stretch = ($db => { from => '0/0', number => 0 });
 
-# write_some($dbname): changes of all kinds.
+# Transactions with changes of all kinds.
+sub changes
+{
+	return (
+		q(INSERT INTO t (v) SELECT 'row' FROM generate_series(1, 10)),
+		q(UPDATE t SET v = v || '+' WHERE id % 3 = 0),
+		q(DELETE FROM t WHERE id % 7 = 1));
+}
+
 sub write_some
 {
 	my ($dbname) = @_;
-	$node->safe_psql($dbname, q(
-		INSERT INTO t (v) SELECT 'row' FROM generate_series(1, 10);
-		UPDATE t SET v = v || '+' WHERE id % 3 = 0;
-		DELETE FROM t WHERE id % 7 = 1;));
+	$node->safe_psql($dbname, join ";\n", changes());
 	return;
 }
 
@@ -249,15 +254,23 @@ captured($db);
 resumes($db, 'CALL cdc.discard_kept_wal(true)', 'WAL given up of a running job');
 
 # --- Invalidated while capture runs, held up by a lock --------------------------------------------
+# How much of what the decoder had sent is captured then depends on when the writer notices that the decoder has gone: any
+# number of whole transactions, and the gap begins behind them.
 captured($db);
+my $last = $node->safe_psql($db, 'SELECT max(start_lsn) FROM cdc.lsn_time_mapping');
 my %hindrance = (in => "BEGIN; LOCK TABLE cdc.lsn_time_mapping IN ACCESS EXCLUSIVE MODE; SELECT 'locked';\n", out => '');
 $hindrance{run} = IPC::Run::start [ 'psql', '-XAtq', '-d', $node->connstr($db) ], '<', \$hindrance{in}, '>', \$hindrance{out};
 wait_until(sub { $hindrance{run}->pump_nb; $hindrance{out} =~ /locked/ }, 'no lock');
 $node->safe_psql('postgres', "ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'");
 $node->reload;
+my @states = ('before_gap');
 for (1 .. 3)
 {
-	write_some($db);
+	for my $change (changes())
+	{
+		push @states, 'state_' . @states;
+		$node->safe_psql($db, "$change; CREATE TABLE $states[-1] AS TABLE t");
+	}
 	$node->safe_psql('postgres', 'SELECT pg_switch_wal()');
 }
 $node->safe_psql('postgres', 'CHECKPOINT');
@@ -267,6 +280,9 @@ $node->reload;
 $hindrance{in} .= "ROLLBACK;\n\\q\n";
 $hindrance{run}->finish;
 $node->poll_query_until($db, q(SELECT state = 'needs action' FROM cdc.pg_stat_cdc WHERE database = current_database())) or die 'not noticed';
+my $taken = $node->safe_psql($db, "SELECT count(*) FROM cdc.lsn_time_mapping WHERE start_lsn > '$last' AND change_count > 0");
+note "$taken of $#states transactions are captured";
+$node->safe_psql($db, "DROP TABLE before_gap; ALTER TABLE $states[$taken] RENAME TO before_gap") if $taken > 0;
 stands($db, qr/cannot be used/, 'invalidated while running');
 resumes($db, $resume, 'invalidated while running');
 

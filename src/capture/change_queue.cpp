@@ -11,9 +11,10 @@ namespace cdc::capture
 {
 
 QueueSender *
-queue_sender_create(shm_mq_handle *handle)
+queue_sender_create(Channel *channel, shm_mq_handle *handle)
 {
 	QueueSender *sender = static_cast<QueueSender *>(palloc0(sizeof(QueueSender)));
+	sender->channel = channel;
 	sender->handle = handle;
 	sender->size = kChunkBytes + kChunkBytes / 4;
 	sender->buffer = static_cast<char *>(palloc(sender->size));
@@ -27,6 +28,7 @@ queue_flush(QueueSender *sender)
 		return;
 
 	CDC_FAULT("decoder-send");
+	pg_atomic_fetch_add_u32(&sender->channel->chunks_begun, 1);
 	/* Waits while the ring is full: this is the back-pressure that bounds memory. */
 	shm_mq_result result = shm_mq_send(sender->handle, sender->used, sender->buffer, false, true);
 	if (result != SHM_MQ_SUCCESS)

@@ -154,6 +154,8 @@ struct Channel
 	slock_t mutex;
 	XLogRecPtr progress_lsn;   /* the slot may be confirmed up to here ... */
 	XLogRecPtr own_commit_lsn; /* ... once WAL is flushed up to here */
+
+	pg_atomic_uint32 chunks_begun; /* by the decoder: counted before it sends one */
 };
 
 constexpr Size kChannelRingOffset = MAXALIGN(sizeof(Channel));
@@ -164,13 +166,14 @@ constexpr Size kChannelRingOffset = MAXALIGN(sizeof(Channel));
  */
 struct QueueSender
 {
+	Channel *channel;
 	shm_mq_handle *handle;
 	char *buffer; /* in the context that was current at queue_sender_create */
 	Size size;
 	Size used;
 };
 
-QueueSender *queue_sender_create(shm_mq_handle *handle);
+QueueSender *queue_sender_create(Channel *channel, shm_mq_handle *handle);
 
 /* Room for an item of `length` bytes, header filled in, payload not zeroed. */
 char *queue_reserve(QueueSender *sender, ItemKind kind, Size length);

@@ -332,7 +332,7 @@ run_decoder(dsm_segment *segment, Channel *channel, DatabaseEntry *entry, Memory
 	decoder->entry = entry;
 	decoder->memory = memory;
 	decoder->owner = CurrentResourceOwner;
-	decoder->sender = queue_sender_create(shm_mq_attach(ring, segment, nullptr));
+	decoder->sender = queue_sender_create(channel, shm_mq_attach(ring, segment, nullptr));
 	decoder->window_start = GetCurrentTimestamp();
 	decoder->records = pg_atomic_read_u64(&monitor::monitor_entry(entry)->records_read);
 

@@ -78,6 +78,8 @@ struct CaptureWorker
 	XLogRecPtr begun_at;	/* end of the log when this process began */
 	XLogRecPtr scan_target; /* sp_cdc_scan: what was committed when it began is captured */
 	int64 budget;			/* source transactions left in this group of scans */
+	uint32 chunks_taken;	/* of Channel.chunks_begun */
+	bool has_napped;		/* since the last chunk was taken */
 	char *chunk;			/* taken from the queue ... */
 	Size chunk_length;
 	Size chunk_offset;		   /* ... and done with up to here */
@@ -268,6 +270,7 @@ start_decoder(CaptureWorker *worker, const Identity &identity, RepOriginId origi
 	channel->slot_name = identity.slot_name;
 	channel->origin = origin;
 	SpinLockInit(&channel->mutex);
+	pg_atomic_init_u32(&channel->chunks_begun, 0);
 	worker->channel = channel;
 
 	worker->begun_at = wal_readable_up_to();
@@ -336,6 +339,7 @@ nap(CaptureWorker *worker, long timeout_ms)
 	int events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms,
 						   PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
+	worker->has_napped = true;
 	/* What is left of the statistics after the last batch: no other would take it along. */
 	if ((events & WL_TIMEOUT) != 0 && !IsTransactionState())
 		(void)pgstat_report_stat(true);
@@ -422,6 +426,13 @@ take_changes(CaptureWorker *worker)
 	{
 		void *chunk;
 		Size length;
+		/*
+		 * Who asks an empty queue gives back its room, and wakes a decoder that does not need any: with
+		 * every transaction, when they come one by one. After a nap the decoder may be gone, which only asking tells.
+		 */
+		if (!worker->has_napped &&
+			worker->chunks_taken == pg_atomic_read_u32(&worker->channel->chunks_begun))
+			return false;
 		shm_mq_result result = shm_mq_receive(worker->queue, &length, &chunk, true);
 		if (result == SHM_MQ_WOULD_BLOCK)
 			return false;
@@ -442,6 +453,8 @@ take_changes(CaptureWorker *worker)
 							errdetail("It was terminated without an error of its own."),
 							errhint("Nothing to do: both processes are started again.")));
 		}
+		worker->chunks_taken++;
+		worker->has_napped = false;
 		worker->chunk = static_cast<char *>(chunk);
 		worker->chunk_length = length;
 		worker->chunk_offset = 0;
