@@ -1672,7 +1672,7 @@ WITH base AS (
 	SELECT pg_catalog.count(*) AS n, pg_catalog.min(
 		pg_catalog.format('Partition %I of capture instance "%s" has %s.', p.leaf, t.capture_instance, p.problem)) AS detail,
 		pg_catalog.min(CASE WHEN p.problem OPERATOR(pg_catalog.=) 'lost its index'
-			THEN pg_catalog.format('CREATE INDEX ON %s USING brin ("__$start_lsn");', t.object_id::pg_catalog.regclass) END) AS command
+			THEN pg_catalog.format('CREATE INDEX ON %s USING brin ("__$start_lsn") WITH (pages_per_range = 64);', t.object_id::pg_catalog.regclass) END) AS command
 	FROM cdc._change_table_problems AS p JOIN cdc.change_tables AS t ON t.object_id OPERATOR(pg_catalog.=) p.object_id
 ), identity AS (
 	SELECT pg_catalog.count(*) AS n,

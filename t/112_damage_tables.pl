@@ -81,7 +81,7 @@ for my $case (
 	[ 'NOT NULL', q(ALTER TABLE cdc.public_t_ct ALTER n SET NOT NULL), qr/has got a NOT NULL constraint/, qr/Undo/, 'ALTER TABLE cdc.public_t_ct ALTER n DROP NOT NULL' ],
 	[ 'an index', 'CREATE INDEX extra ON cdc.public_t_ct (n)', qr/has got an index/, qr/Undo/, 'DROP INDEX cdc.extra' ],
 	[ 'a lost index', q(SELECT format('DROP INDEX %s', indexrelid::regclass) FROM pg_index WHERE indrelid = 'cdc.public_t_ct'::regclass \gexec), qr/has lost its index/,
-		qr/CREATE INDEX ON cdc\.public_t_ct USING brin \("__\$start_lsn"\)/, 'CREATE INDEX ON cdc.public_t_ct USING brin ("__$start_lsn")' ],
+		qr/CREATE INDEX ON cdc\.public_t_ct USING brin \("__\$start_lsn"\) WITH \(pages_per_range = 64\)/, 'CREATE INDEX ON cdc.public_t_ct USING brin ("__$start_lsn") WITH (pages_per_range = 64)' ],
 	[ 'another index', q(SELECT format('DROP INDEX %s', indexrelid::regclass) FROM pg_index WHERE indrelid = 'cdc.public_t_ct'::regclass \gexec
 		CREATE INDEX odd ON cdc.public_t_ct USING brin ("__$start_lsn") WHERE n > 0), qr/has got an index in place of its own/, qr/Undo/,
 		'DROP INDEX cdc.odd; CREATE INDEX ON cdc.public_t_ct USING brin ("__$start_lsn")' ],

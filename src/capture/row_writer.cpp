@@ -66,12 +66,12 @@ open_instance(ChangeWriter *writer, Instance *instance)
 		}
 		if (!catalog::change_table_leaf_bounds(range->leaf, &range->low, &range->high))
 			elog(ERROR, "leaf %u of %s has no range", range->leaf, instance->what);
-		instance->summarized = InvalidBlockNumber;
+		instance->ranges = kNothingSummarized;
 		instance->append = table_append_open(range->leaf, kLeafIndexes, instance->what);
 		if (instance->append == nullptr)
 			elog(ERROR, "could not open leaf %u of %s", range->leaf, instance->what);
 	}
-	instance->append->summarized = instance->summarized;
+	instance->append->ranges = instance->ranges;
 	if (instance->in_batch)
 		return;
 	instance->in_batch = true;
@@ -330,7 +330,7 @@ find_instance(ChangeWriter *writer, int32 instance_id, Oid change_table)
 		Instance *instance = static_cast<Instance *>(palloc0(sizeof(Instance)));
 		instance->instance_id = instance_id;
 		instance->change_table = change_table;
-		instance->summarized = InvalidBlockNumber;
+		instance->ranges = kNothingSummarized;
 		instance->discarded = name == nullptr;
 		instance_gap_load(&instance->gap, change_table);
 		snprintf(instance->what, sizeof(instance->what), "capture instance \"%s\"",
@@ -346,7 +346,7 @@ close_instance(Instance *instance)
 	if (instance->append == nullptr)
 		return;
 	table_append_flush(instance->append);
-	instance->summarized = instance->append->summarized;
+	instance->ranges = instance->append->ranges;
 	table_append_close(instance->append);
 	instance->append = nullptr;
 }

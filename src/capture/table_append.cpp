@@ -4,9 +4,12 @@
  *
  * NOTES
  *	  BRIN. A minmax summary needs the extremes of a page range only, and rows arrive in order
- *	  of __$start_lsn: it is enough to insert the first and the last row of each range of a flush. A
- *	  range is summarised as soon as its first rows are there (cheap: few rows to scan), later rows
- *	  widen it. Calling the index for every row cost a quarter of the total time.
+ *	  of __$start_lsn: it is enough to insert the first and the last row of each range of a flush.
+ *	  Calling the index for every row cost a quarter of the total time.
+ *	  When many rows come at once, a range is summarised as soon as its first rows are there (cheap: few
+ *	  rows to scan), and later rows widen it. When they come one by one, widening would log the summary again
+ *	  for each of them (55 bytes of WAL for a transaction of one row): then a range is summarised when it is
+ *	  complete. Until then every reader of the leaf looks at its few pages.
  */
 #include "cdc.hpp"
 
@@ -31,6 +34,9 @@ namespace cdc::capture
 
 namespace
 {
+
+/* A flush of so many rows is one of many that follow each other. */
+constexpr int kManyRows = 100;
 
 /* One slot per row of a flush, shared by all tables: heap_multi_insert takes nothing else. */
 TupleTableSlot **slots = nullptr;
@@ -115,14 +121,14 @@ decoration(Relation relation, int nindexes)
 	if (indexes < nindexes && !is_leaf)
 		return found("lost an index");
 	if (indexes < nindexes)
-		return {
-			"lost its index",
-			psprintf("CREATE INDEX ON %s USING brin (\"__$start_lsn\"); capture goes on by itself. "
-					 "Nothing is lost meanwhile.",
-					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-												get_rel_name(
-													get_partition_parent(RelationGetRelid(relation),
-																		 true))))};
+		return {"lost its index",
+				psprintf(
+					"CREATE INDEX ON %s USING brin (\"__$start_lsn\") WITH (pages_per_range = 64); "
+					"capture goes on by itself. Nothing is lost meanwhile.",
+					quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+											   get_rel_name(
+												   get_partition_parent(RelationGetRelid(relation),
+																		true))))};
 	ListCell *cell;
 	foreach (cell, RelationGetIndexList(relation))
 		if (is_foreign_index(lfirst_oid(cell), is_leaf))
@@ -156,8 +162,8 @@ brin_insert_range(TableAppend *append, AppendIndex *index, int first, int last)
 }
 
 /*
- * Puts a new page range into the index while it holds few rows. Skipped when somebody (VACUUM)
- * has the table: the next VACUUM or the next flush in a new range does it.
+ * Puts a page range into the index. Skipped when somebody (VACUUM) has the table: a VACUUM does it then, as soon
+ * as the range is complete.
  */
 void
 brin_summarize(TableAppend *append, AppendIndex *index, BlockNumber block)
@@ -173,6 +179,10 @@ void
 insert_brin(TableAppend *append, AppendIndex *index)
 {
 	BlockNumber pages_per_range = BrinGetPagesPerRange(index->relation);
+	SummarizedRanges *ranges = &append->ranges;
+	auto is_after = [](BlockNumber start, BlockNumber known) {
+		return known == InvalidBlockNumber || start > known;
+	};
 	int first = 0;
 
 	while (first < append->nrows)
@@ -182,12 +192,22 @@ insert_brin(TableAppend *append, AppendIndex *index)
 		while (last + 1 < append->nrows &&
 			   ItemPointerGetBlockNumber(&slots[last + 1]->tts_tid) / pages_per_range == range)
 			last++;
+		/* Changes nothing while the range is not in the index; somebody else may have put it there. */
 		brin_insert_range(append, index, first, last);
 		BlockNumber start = range * pages_per_range;
-		if (append->summarized == InvalidBlockNumber || start > append->summarized)
+		if (is_after(start, ranges->newest))
+		{
+			if (start > 0 && is_after(start - pages_per_range, ranges->summarized))
+			{
+				brin_summarize(append, index, start - pages_per_range);
+				ranges->summarized = start - pages_per_range;
+			}
+			ranges->newest = start;
+		}
+		if (append->nrows >= kManyRows && is_after(start, ranges->summarized))
 		{
 			brin_summarize(append, index, start);
-			append->summarized = start;
+			ranges->summarized = start;
 		}
 		first = last + 1;
 	}
@@ -237,7 +257,7 @@ table_append_open(Oid relation_oid, int nindexes, const char *what)
 
 	TableAppend *append = static_cast<TableAppend *>(palloc0(sizeof(TableAppend)));
 	append->relation = relation;
-	append->summarized = InvalidBlockNumber;
+	append->ranges = kNothingSummarized;
 	append->tuples = static_cast<HeapTupleData *>(palloc(sizeof(HeapTupleData) * kAppendRows));
 	append->indexes = static_cast<AppendIndex *>(palloc0(sizeof(AppendIndex) * Max(nindexes, 1)));
 	ListCell *cell;

@@ -30,6 +30,15 @@ struct AppendIndex
 	bool is_brin;
 };
 
+/* What is known of the BRIN index of a table: first pages of ranges, InvalidBlockNumber when nothing is. */
+struct SummarizedRanges
+{
+	BlockNumber newest;		/* the newest that has rows */
+	BlockNumber summarized; /* the newest that is in the index */
+};
+
+constexpr SummarizedRanges kNothingSummarized = {InvalidBlockNumber, InvalidBlockNumber};
+
 struct TableAppend
 {
 	Relation relation;
@@ -40,8 +49,7 @@ struct TableAppend
 	int nrows;
 	Size bytes;
 	HeapTupleData *tuples;	/* headers of the rows collected */
-	BlockNumber summarized; /* first page of the newest range known to be in the BRIN index; the
-							 * caller may carry it over from an earlier transaction */
+	SummarizedRanges ranges; /* the caller may carry it over from an earlier transaction */
 };
 
 /*

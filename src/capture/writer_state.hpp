@@ -38,7 +38,7 @@ struct Instance
 	char what[128];	 /* for messages */
 	LeafRange range; /* of the leaf in use */
 	InstanceGap gap;
-	BlockNumber summarized;
+	SummarizedRanges ranges; /* of the leaf */
 	TableAppend *append; /* open in the current batch, or NULL */
 
 	monitor::InstanceCounters *counters; /* NULL: not asked for yet, or no room */
