@@ -46,7 +46,11 @@ for my $type (sort keys %pid)
 	my $own = own_memory($pid{$type});
 	my $figures = sprintf '%s: %d rows, %d kB of its own, %d kB before', $type, $rows, $own, $before{$type};
 	$ENV{CDC_TEST_FULL} ? diag($figures) : note($figures);
-	cmp_ok($own, '<', $limit_kb, "$type: memory of its own stays below 100 MB");
+	SKIP:
+	{
+		skip 'a sanitizer keeps what is freed', 1 if readlink("/proc/$pid{$type}/exe") !~ /postgres$/;
+		cmp_ok($own, '<', $limit_kb, "$type: memory of its own stays below 100 MB");
+	}
 	cmp_ok($own, '>', 0, "$type: and was measured");
 }
 oracle_ok($node, $db, 'the log is the truth');
