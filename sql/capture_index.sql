@@ -22,9 +22,9 @@ BEGIN
 	RETURN coalesce(plan -> 0 -> 'Plan' ->> 'Exact Heap Blocks', '0')::integer + coalesce(plan -> 0 -> 'Plan' ->> 'Lossy Heap Blocks', '0')::integer;
 END $$;
 CREATE VIEW judged AS
-SELECT pg_relation_size(max(tableoid)) / 8192 > 4 * 64 AS many_pages, count(DISTINCT tableoid) AS leaves,
-	max(pages_read("__$start_lsn")) <= 2 * 64 AS few_read, min(pages_read("__$start_lsn")) > 0 AS by_the_index
-FROM cdc.public_item_ct WHERE id NOT BETWEEN 2251 AND 3000; -- these share one LSN and many pages
+SELECT pg_relation_size(max(leaf)) / 8192 > 4 * 64 AS many_pages, count(DISTINCT leaf) AS leaves, max(pages) <= 2 * 64 AS few_read, min(pages) > 0 AS by_the_index
+FROM (SELECT tableoid AS leaf, pages_read("__$start_lsn") AS pages FROM cdc.public_item_ct
+	WHERE id % 20 = 0 AND id NOT BETWEEN 2251 AND 3000 OFFSET 0) AS r; -- those share one LSN and many pages
 CREATE FUNCTION found() RETURNS bigint LANGUAGE sql SET enable_seqscan = off
 	AS $$ SELECT count(*) FROM (SELECT start_lsn FROM cdc.lsn_time_mapping OFFSET 0) AS m, LATERAL (SELECT FROM cdc.public_item_ct WHERE "__$start_lsn" = start_lsn OFFSET 0) AS r $$;
 
