@@ -1223,7 +1223,7 @@ COMMENT ON COLUMN cdc.pg_stat_cdc.database IS 'name of the database';
 COMMENT ON COLUMN cdc.pg_stat_cdc.worker_pid IS 'process id of the capture worker; NULL: none runs';
 COMMENT ON COLUMN cdc.pg_stat_cdc.decoder_pid IS 'process id of the decoder; NULL: none runs';
 COMMENT ON COLUMN cdc.pg_stat_cdc.state IS
-	'stopped, starting, catching up, streaming, waiting for lock (pg_stat_activity.query of worker_pid names the holders), outside window, failed (restarted after a back-off), needs action (see last_error_hint)';
+	'stopped, starting, catching up, streaming, waiting for lock (pg_stat_activity.query of worker_pid names the holders, or pg_blocking_pids(worker_pid) does), outside window, failed (restarted after a back-off), needs action (see last_error_hint)';
 COMMENT ON COLUMN cdc.pg_stat_cdc.captured_lsn IS 'everything that ends at or before is visible in the change tables';
 COMMENT ON COLUMN cdc.pg_stat_cdc.read_lsn IS 'the decoder has read WAL up to here';
 COMMENT ON COLUMN cdc.pg_stat_cdc.confirmed_lsn IS 'the slot is confirmed up to here; WAL behind it can go';

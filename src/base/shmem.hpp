@@ -43,7 +43,8 @@ enum class CaptureState : uint8
 	Streaming,	 /* caught up, waiting for commits */
 	Failed,		 /* ended with an error, will be restarted after the back-off */
 	NeedsAction, /* cannot go on without the administrator (a gap) */
-	WaitingForLock, /* on a change table whose columns must change: pg_stat_activity.query has the pids */
+	WaitingForLock, /* on a change table whose columns must change: pg_stat_activity.query has the pids. Other locks:
+					 * capture_state_seen */
 	OutsideWindow, /* started, but it is not the time of day for it: goes on at restart_at */
 };
 

@@ -40,7 +40,7 @@ add_row(ReturnSetInfo *result, const DatabaseEntry &copy, DatabaseEntry *entry, 
 	row.add(ObjectIdGetDatum(copy.database_oid));
 	row.add_unless(copy.writer_pid == 0, Int32GetDatum(copy.writer_pid));
 	row.add_unless(copy.decoder_pid == 0, Int32GetDatum(copy.decoder_pid));
-	row.add(CStringGetTextDatum(worker::capture_state_name(copy.state)));
+	row.add(CStringGetTextDatum(worker::capture_state_name(worker::capture_state_seen(copy))));
 	row.add_unless(captured == 0, LSNGetDatum(captured));
 	row.add_unless(read == 0, LSNGetDatum(read));
 	row.add_unless(confirmed == 0, LSNGetDatum(confirmed));

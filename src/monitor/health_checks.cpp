@@ -196,8 +196,9 @@ check_worker(HealthReport *report, const Facts &facts)
 	HealthItem *item = add_item(report, "capture_worker");
 	const DatabaseEntry &entry = facts.entry;
 
-	say(item->value, "%s", worker::capture_state_name(entry.state));
-	switch (entry.state)
+	const CaptureState state = worker::capture_state_seen(entry);
+	say(item->value, "%s", worker::capture_state_name(state));
+	switch (state)
 	{
 		case CaptureState::CatchingUp:
 		case CaptureState::Streaming:
@@ -243,6 +244,15 @@ check_worker(HealthReport *report, const Facts &facts)
 			return;
 		case CaptureState::WaitingForLock:
 			item->status = HealthStatus::Warning;
+			if (state != entry.state)
+			{
+				say(item->detail, "Process %d waits for a lock that others have.",
+					entry.writer_pid);
+				say(item->action,
+					"SELECT * FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(%d));",
+					entry.writer_pid);
+				return;
+			}
 			say(item->detail,
 				"Process %d waits for a change table that others read, to change its columns.",
 				entry.writer_pid);

@@ -29,6 +29,7 @@ extern "C" {
 #include "mb/pg_wchar.h"
 #include "postmaster/bgworker.h"
 #include "replication/slot.h"
+#include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/elog.h"
 #include "utils/ps_status.h"
@@ -758,6 +759,28 @@ void
 registry_writer_exits_cleanly()
 {
 	clean_exit = true;
+}
+
+CaptureState
+capture_state_seen(const DatabaseEntry &entry)
+{
+	constexpr int64 kLongWaitUs = USECS_PER_SEC;
+
+	switch (entry.state)
+	{
+		case CaptureState::Starting:
+		case CaptureState::CatchingUp:
+		case CaptureState::Streaming:
+			if (PGPROC *process = BackendPidGetProc(entry.writer_pid); process != nullptr)
+			{
+				TimestampTz since = pg_atomic_read_u64(&process->waitStart);
+				if (since != 0 && since + kLongWaitUs <= GetCurrentTimestamp())
+					return CaptureState::WaitingForLock;
+			}
+			return entry.state;
+		default:
+			return entry.state;
+	}
 }
 
 const char *

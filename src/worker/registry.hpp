@@ -119,6 +119,13 @@ void registry_writer_exits_cleanly();
 
 /* The same, and the started job goes on at this time, unless it is started again before. */
 void registry_writer_sleeps(TimestampTz until);
+
+/*
+ * The state of an entry as others see it: WaitingForLock, too, when its worker has been waiting for a lock of the server's for a
+ * second, which it cannot say itself.
+ */
+CaptureState capture_state_seen(const DatabaseEntry &entry);
+
 /* As pg_stat_cdc shows it. */
 const char *capture_state_name(CaptureState state);
 
