@@ -48,7 +48,7 @@ struct TableAppend
 	BulkInsertState bulk;
 	int nrows;
 	Size bytes;
-	HeapTupleData *tuples;	/* headers of the rows collected */
+	HeapTupleData *tuples;	 /* headers of the rows collected */
 	SummarizedRanges ranges; /* the caller may carry it over from an earlier transaction */
 };
 

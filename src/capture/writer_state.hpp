@@ -39,7 +39,7 @@ struct Instance
 	LeafRange range; /* of the leaf in use */
 	InstanceGap gap;
 	SummarizedRanges ranges; /* of the leaf */
-	TableAppend *append; /* open in the current batch, or NULL */
+	TableAppend *append;	 /* open in the current batch, or NULL */
 
 	monitor::InstanceCounters *counters; /* NULL: not asked for yet, or no room */
 	int64 written[kOperations];			 /* rows of the current batch by operation */
