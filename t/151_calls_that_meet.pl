@@ -63,6 +63,19 @@ $node->poll_query_until($db, q(SELECT state = 'streaming' FROM cdc.pg_stat_cdc W
 $node->safe_psql($db, q(INSERT INTO t (v) VALUES ('two')));
 oracle_ok($node, $db, 'the workers that it has stopped are back');
 
+# --- The job is started while a writer that has read that it is stopped has not said so yet -----------
+fault_set($node, 'writer-unwanted:pause');
+$node->safe_psql($db, q(UPDATE cdc.cdc_jobs SET started = false WHERE job_type = 'capture';
+	SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'cdc capture worker' AND datname = current_database()));
+fault_wait($node, 'writer-unwanted');
+$node->safe_psql($db, 'CALL cdc.sp_cdc_start_job()');
+fault_clear($node);
+$node->safe_psql($db, q(INSERT INTO t (v) VALUES ('started')));
+# Not by wait_for_capture, which would start it.
+$node->poll_query_until($db, q(SELECT state = 'streaming' FROM cdc.pg_stat_cdc WHERE database = current_database()))
+  or die 'a start is lost when a worker finds the job stopped';
+oracle_ok($node, $db, 'the start is not lost');
+
 # --- The slot is moved on between the writer's look at it and the decoder's -------------------------
 my $slot = $node->safe_psql($db, q(SELECT 'cdc_' || oid FROM pg_database WHERE datname = current_database()));
 $node->safe_psql($db, 'CALL cdc.sp_cdc_stop_job()');

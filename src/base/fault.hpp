@@ -41,6 +41,7 @@ inline constexpr std::string_view kFaultPoints[] = {
 	"decoder-confirmed",	   /* the slot knows, nobody has been told */
 
 	/* Writer: from the queue to the change tables. */
+	"writer-unwanted",	   /* it has read that its job is stopped, and has not said so */
 	"writer-start",		   /* it has read the progress, there is no decoder yet */
 	"writer-begin",		   /* the transaction of a batch has begun */
 	"writer-chunk",		   /* the rows of a chunk are in the change tables, the batch is open */

@@ -114,6 +114,7 @@ struct DatabaseEntry
 	uint64 request_id;			/* raised with each Scan or CreateSlot request */
 	uint64 finished_request_id; /* the last one that ended */
 	bool request_failed;		/* how it ended */
+	uint64 starts;				/* raised whenever somebody has the job started */
 	int failures;				/* consecutive ends with an error, for the back-off */
 	TimestampTz restart_at;		/* not before */
 	TimestampTz started_at;		/* when the current writer attached */

@@ -221,7 +221,8 @@ prepare(CaptureWorker *worker, Identity *identity)
 		drop_orphan_slot(entry);
 		NameData name = slot_name_for(MyDatabaseId);
 		in_transaction([&] { replorigin_drop_by_name(NameStr(name), true, true); });
-		registry_stop(entry);
+		CDC_FAULT("writer-unwanted");
+		registry_stop_by_writer(entry);
 		leave();
 	}
 	if (version.message != nullptr)
@@ -239,7 +240,8 @@ prepare(CaptureWorker *worker, Identity *identity)
 	/* Without any job the log is read on only where there is nothing to capture. */
 	if (worker->mode == WorkerMode::Continuous && (job.exists ? !job.started : any_instance))
 	{
-		registry_stop(entry);
+		CDC_FAULT("writer-unwanted");
+		registry_stop_by_writer(entry);
 		leave();
 	}
 
@@ -569,7 +571,8 @@ run(CaptureWorker *worker)
 
 	capture_loop(worker);
 	if (worker->mode == WorkerMode::Continuous)
-		registry_stop(worker->entry); /* a job that is not continuous runs once per start */
+		registry_stop_by_writer(
+			worker->entry); /* a job that is not continuous runs once per start */
 	else
 		registry_finish_request(worker->entry, nullptr);
 	leave();

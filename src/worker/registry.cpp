@@ -68,6 +68,7 @@ struct Asked
 List *asked = NIL; /* Asked * */
 bool callback_registered = false;
 bool clean_exit = false;
+uint64 starts_at_attach = 0; /* of a writer */
 
 /* Whether this process has made a slot that no committed identity row speaks of yet. */
 bool slot_is_unclaimed = false;
@@ -486,6 +487,7 @@ registry_start(DatabaseEntry *entry)
 {
 	locked([&] {
 		entry->mode = WorkerMode::Continuous;
+		entry->starts++;
 		entry->stop_requested = false;
 		entry->restart_at = 0;
 		entry->failures = 0;
@@ -536,6 +538,15 @@ registry_stop(DatabaseEntry *entry)
 	});
 	registry_wake_writer(entry);
 	registry_wake_launcher();
+}
+
+void
+registry_stop_by_writer(DatabaseEntry *entry)
+{
+	locked([&] {
+		if (entry->starts == starts_at_attach)
+			entry->mode = WorkerMode::Stopped;
+	});
 }
 
 void
@@ -660,6 +671,7 @@ registry_attach_writer(DatabaseEntry *entry)
 		entry->writer_proc = MyProc;
 		entry->stop_requested = false;
 		entry->started_at = GetCurrentTimestamp();
+		starts_at_attach = entry->starts;
 		entry->state = CaptureState::CatchingUp;
 		/* In a copy, or after a lost slot, nobody else comes by here before the next server start. */
 		jobs::cleanup_note_capture(entry);

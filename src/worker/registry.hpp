@@ -65,6 +65,12 @@ void registry_start_unless_asked(DatabaseEntry *entry);
 void registry_start_if_idle(DatabaseEntry *entry);
 void registry_stop(DatabaseEntry *entry);
 
+/*
+ * By the writer, which has found that its job is not started, or has done what it was started for, and ends.
+ * Somebody may have started the job since it attached, which it cannot have seen: then another writer comes.
+ */
+void registry_stop_by_writer(DatabaseEntry *entry);
+
 /* No worker waits any longer for a time that has gone far away. */
 void registry_clock_set_back(DatabaseEntry *entry);
 

@@ -60,6 +60,7 @@ my %matrix = (
 		'type-change-end'       => ['type'],
 	],
 	database => [
+		'writer-unwanted'      => ['look'],
 		'slot-request'         => ['enable_db'],
 		'slot-begin'           => ['enable_db'],
 		'slot-create'          => ['enable_db'],
@@ -206,6 +207,19 @@ my %work = (
 		sql => $rows . q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'cdc capture worker' AND datname = current_database();) . $rows },
 	stop => {
 		sql => q(INSERT INTO untracked SELECT generate_series(1, 100); CALL cdc.sp_cdc_stop_job();) . $rows . 'CALL cdc.sp_cdc_start_job();',
+		before => sub { _try('CALL cdc.sp_cdc_start_job()'); _captured(); },
+		revive => sub { _try('CALL cdc.sp_cdc_start_job()'); } },
+	# A writer that finds its job stopped: it is stopped behind the launcher's back.
+	look => {
+		sql => q(UPDATE cdc.cdc_jobs SET started = false WHERE job_type = 'capture';
+			SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'cdc capture worker' AND datname = current_database();
+			DO $$ BEGIN
+				FOR i IN 1 .. 600 LOOP
+					EXIT WHEN (SELECT state = 'stopped' FROM cdc.pg_stat_cdc WHERE database = current_database());
+					PERFORM pg_sleep(0.05);
+				END LOOP;
+			END $$;
+			CALL cdc.sp_cdc_start_job();) . $rows,
 		before => sub { _try('CALL cdc.sp_cdc_start_job()'); _captured(); },
 		revive => sub { _try('CALL cdc.sp_cdc_start_job()'); } },
 	foreign => {
