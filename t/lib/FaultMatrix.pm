@@ -216,7 +216,12 @@ my %work = (
 			DO $$ BEGIN
 				FOR i IN 1 .. 600 LOOP
 					EXIT WHEN (SELECT state = 'stopped' FROM cdc.pg_stat_cdc WHERE database = current_database());
-					PERFORM pg_sleep(0.05);
+					-- a wait of 50 ms: nobody ever gets there
+					BEGIN
+						CALL cdc.wait_for_capture('FFFFFFFF/FFFFFFFF', '50ms');
+					EXCEPTION WHEN OTHERS THEN
+						NULL;
+					END;
 				END LOOP;
 			END $$;
 			CALL cdc.sp_cdc_start_job();) . $rows,
