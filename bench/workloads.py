@@ -231,7 +231,38 @@ class Tpcb(Workload):
         return Done(self.count, 4 * self.count, 7 * self.count)
 
 
-class Wide(Workload):
+class InsertedThenUpdated(Workload):
+    """Rows that are inserted, and then each updated once, `batch` in a transaction."""
+
+    batch = 1000
+
+    def __init__(self, bench):
+        super().__init__(bench)
+        self.count = bench.scaled(self.full, self.batch)
+        self.next = 1
+
+    def load_procedure(self, insert, update):
+        """`insert` takes its rows from {rows}, a series of numbers; `update` gets a condition on id."""
+        last = self.batch - 1
+        return f"""CREATE PROCEDURE load_{self.name}(first bigint, transactions integer) LANGUAGE plpgsql AS $$
+            BEGIN
+                FOR t IN 0 .. transactions - 1 LOOP
+                    {insert.format(rows=f"generate_series(first + t * {self.batch}, first + t * {self.batch} + {last})")};
+                    COMMIT;
+                END LOOP;
+                FOR t IN 0 .. transactions - 1 LOOP
+                    {update} WHERE id BETWEEN first + t * {self.batch} AND first + t * {self.batch} + {last};
+                    COMMIT;
+                END LOOP;
+            END $$"""
+
+    def change(self, cluster, session, number):
+        session.run(f"CALL load_{self.name}({self.next}, {self.count // self.batch})")
+        self.next += self.count
+        return Done(2 * self.count // self.batch, 2 * self.count, 3 * self.count)
+
+
+class Wide(InsertedThenUpdated):
     """A hundred columns, inserts and updates of one of them."""
 
     name = "wide"
@@ -239,8 +270,6 @@ class Wide(Workload):
 
     def __init__(self, bench):
         super().__init__(bench)
-        self.count = bench.scaled(self.full, 1000)
-        self.next = 1
         self.what = (f"{self.count:,} inserts of 100 columns, about 900 bytes, and an update of one column of each; 1000 in a "
                      "transaction")
 
@@ -248,35 +277,19 @@ class Wide(Workload):
         kinds = [("integer", "i"), ("numeric(12,2)", "i / 100.0"), ("text", "'value ' || i")]
         columns = ", ".join(f"c{n} {kinds[n % 3][0]}" for n in range(2, 101))
         values = ", ".join(kinds[n % 3][1] for n in range(2, 101))
-        return f"""CREATE TABLE wide (id bigint PRIMARY KEY, {columns});
-            CREATE PROCEDURE load_wide(first bigint, transactions integer) LANGUAGE plpgsql AS $$
-            BEGIN
-                FOR t IN 0 .. transactions - 1 LOOP
-                    INSERT INTO wide SELECT i, {values} FROM generate_series(first + t * 1000, first + t * 1000 + 999) AS i;
-                    COMMIT;
-                END LOOP;
-                FOR t IN 0 .. transactions - 1 LOOP
-                    UPDATE wide SET c3 = c3 + 1 WHERE id BETWEEN first + t * 1000 AND first + t * 1000 + 999;
-                    COMMIT;
-                END LOOP;
-            END $$"""
-
-    def change(self, cluster, session, number):
-        session.run(f"CALL load_wide({self.next}, {self.count // 1000})")
-        self.next += self.count
-        return Done(2 * self.count // 1000, 2 * self.count, 3 * self.count)
+        return f"CREATE TABLE wide (id bigint PRIMARY KEY, {columns}); " + self.load_procedure(
+            f"INSERT INTO wide SELECT i, {values} FROM {{rows}} AS i", "UPDATE wide SET c3 = c3 + 1")
 
 
-class Toast(Workload):
+class Toast(InsertedThenUpdated):
     """Values stored out of line, inserted and then left alone by an update."""
 
     name = "toast"
     full = 10000
+    batch = 100
 
     def __init__(self, bench):
         super().__init__(bench)
-        self.count = bench.scaled(self.full, 100)
-        self.next = 1
         self.what = (f"{self.count:,} inserts of rows with a value of 20 kB that does not compress, and an update of another column "
                      "of each; 100 in a transaction")
 
@@ -286,23 +299,8 @@ class Toast(Workload):
             INSERT INTO payloads SELECT n, (SELECT encode(decode(string_agg(md5(n || ':' || g), ''), 'hex'), 'base64')
                 FROM generate_series(1, 960) AS g) FROM generate_series(0, 99) AS n;
             CREATE TABLE toast (id bigint PRIMARY KEY, counter integer NOT NULL, payload text);
-            CREATE PROCEDURE load_toast(first bigint, transactions integer) LANGUAGE plpgsql AS $$
-            BEGIN
-                FOR t IN 0 .. transactions - 1 LOOP
-                    INSERT INTO toast SELECT i, 0, payload
-                        FROM generate_series(first + t * 100, first + t * 100 + 99) AS i JOIN payloads ON n = i % 100;
-                    COMMIT;
-                END LOOP;
-                FOR t IN 0 .. transactions - 1 LOOP
-                    UPDATE toast SET counter = counter + 1 WHERE id BETWEEN first + t * 100 AND first + t * 100 + 99;
-                    COMMIT;
-                END LOOP;
-            END $$"""
-
-    def change(self, cluster, session, number):
-        session.run(f"CALL load_toast({self.next}, {self.count // 100})")
-        self.next += self.count
-        return Done(2 * self.count // 100, 2 * self.count, 3 * self.count)
+            """ + self.load_procedure("INSERT INTO toast SELECT i, 0, payload FROM {rows} AS i JOIN payloads ON n = i % 100",
+                                      "UPDATE toast SET counter = counter + 1")
 
 
 class Tables(Workload):

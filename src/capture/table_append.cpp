@@ -9,13 +9,14 @@
  *	  When many rows come at once, a range is summarised as soon as its first rows are there (cheap: few
  *	  rows to scan), and later rows widen it. When they come one by one, widening would log the summary again
  *	  for each of them (55 bytes of WAL for a transaction of one row): then a range is summarised when it is
- *	  complete. Until then every reader of the leaf looks at its few pages.
+ *	  complete. Until then, and at the end of a leaf that is full, every reader of the leaf looks at its few pages.
  */
 #include "cdc.hpp"
 
 #include "base/fault.hpp"
 #include "capture/table_append.hpp"
 #include "catalog/catalog.hpp"
+#include "catalog/change_table.hpp"
 
 extern "C" {
 #include "access/brin.h"
@@ -123,12 +124,13 @@ decoration(Relation relation, int nindexes)
 	if (indexes < nindexes)
 		return {"lost its index",
 				psprintf(
-					"CREATE INDEX ON %s USING brin (\"__$start_lsn\") WITH (pages_per_range = 64); "
+					"CREATE INDEX ON %s USING brin (\"__$start_lsn\") WITH (pages_per_range = %d); "
 					"capture goes on by itself. Nothing is lost meanwhile.",
 					quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 											   get_rel_name(
 												   get_partition_parent(RelationGetRelid(relation),
-																		true))))};
+																		true))),
+					catalog::kPagesPerRange)};
 	ListCell *cell;
 	foreach (cell, RelationGetIndexList(relation))
 		if (is_foreign_index(lfirst_oid(cell), is_leaf))

@@ -5,7 +5,9 @@
  * NOTES
  *	  Decided by what the decoder says the rows look like (the historic descriptor of the relation),
  *	  never by what somebody wrote into the queue of DDL. Capture does not stop for any type; it waits
- *	  for a strong lock on the change table, which whoever reads the table at that moment holds up.
+ *	  for a strong lock on the change table, which whoever reads the table at that moment holds up, and for a
+ *	  weak one on a new composite type, which whoever alters it does. All is made in one subtransaction, under a
+ *	  limit, or nothing: no lock of ours is waited for while we wait.
  */
 #pragma once
 

@@ -47,12 +47,6 @@ namespace cdc::catalog
 namespace
 {
 
-/*
- * Of the BRIN index of a leaf. A look at one LSN reads the pages of its range, 2.5 us each, and the summaries of all ranges
- * of the leaf, 0.08 us each: the best for n pages is the root of n / 30, and leaves come to some hundred thousand.
- */
-constexpr int kPagesPerRange = 64;
-
 struct LeafRange
 {
 	Oid leaf;

@@ -26,6 +26,13 @@ struct ChangeColumn
 };
 
 /*
+ * Of the BRIN index of a leaf. A look at one LSN reads the pages of its range, 2.5 us each, and the summaries of all ranges
+ * of the leaf, 0.08 us each: the best for n pages is the root of n / 30, and leaves come to some hundred thousand.
+ * health() in the install script names the number, too.
+ */
+constexpr int kPagesPerRange = 64;
+
+/*
  * Creates cdc.<capture_instance>_ct without leaves, and its partitioned BRIN index: owned by the
  * extension's owner, member of the extension, without privileges for anybody, whatever default
  * privileges say. tablespace NULL: the database's. The current user needs CREATE in schema cdc.

@@ -164,21 +164,24 @@ sub folder
 	return ($files, $bytes);
 }
 
-# What the worker itself says it has in use. What its contexts hold beyond that is free, and there to be used: a context takes
-# its blocks by the double, so one large transaction more is a step that stays. The whole process is judged beside it.
-sub used_bytes
+# What the worker itself says: bytes in use, and those that its memory contexts have taken. The server's ReorderBuffer counts
+# with what is in use there alone: a context takes its blocks by the double and keeps them, so one large transaction more
+# is a step that stays.
+sub memory
 {
 	my ($pid) = @_;
 	my $from = log_size($node);
 	$node->safe_psql('postgres', "SELECT pg_log_backend_memory_contexts($pid)");
-	my $bytes;
+	my ($said, $taken, $used) = ('');
 	my $deadline = time() + 10;
-	until (defined $bytes || time() > $deadline)
+	until (defined $used || time() > $deadline)
 	{
-		($bytes) = log_since($node, $from) =~ /\[$pid\].*Grand total: .* (\d+) used/;
+		$said = log_since($node, $from);
+		($taken, $used) = $said =~ /\[$pid\].*Grand total: (\d+) bytes.* (\d+) used/;
 		select undef, undef, undef, 0.05;
 	}
-	return $bytes // 0;
+	my ($kept) = $said =~ /\[$pid\].*; ReorderBuffer: .*; (\d+) free /;
+	return ($used // 0, ($taken // 0) - ($kept // 0));
 }
 
 sub sample
@@ -191,7 +194,7 @@ sub sample
 		my ($who, $pid) = @$_;
 		next unless $pid;
 		$s{"$who private kB"} = proc_value($pid, 'smaps_rollup', qr/^Private_(?:Clean|Dirty):\s+(\d+) kB/m);
-		$s{"$who used bytes"} = used_bytes($pid) unless $who eq 'launcher';
+		@s{ "$who used bytes", "$who contexts bytes" } = memory($pid) unless $who eq 'launcher';
 		$s{"$who descriptors"} = () = glob "/proc/$pid/fd/*";
 		$s{"$who pid"} = $pid;
 	}
@@ -275,7 +278,7 @@ is(join("\n", grep { /TRAP:|PANIC|terminated by signal|cdc .*ERROR/ && !/is in u
 
 # The server never forgets a row type that it has looked at, and making query functions anew looks at two: so much
 # each passing table costs the writer.
-my %known = ('writer private kB' => 1, 'writer used bytes' => 1024);
+my %known = ('writer private kB' => 1, 'writer used bytes' => 1024, 'writer contexts bytes' => 1024);
 
 # Retention is a minute: until twice that, and a third of the time at least, everything may still fill up.
 my $warm = int(@samples / 3);
