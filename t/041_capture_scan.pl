@@ -69,8 +69,10 @@ is(call("$insert; CALL cdc.sp_cdc_scan()"), 'done', 'and the next one can begin'
 
 # The worker of a scan ends on its own: the caller is told, and can try again.
 $scanner = scanning('continuous => true');
+my $from = log_size($node);
 $node->safe_psql($db, 'SELECT pg_terminate_backend(' . worker_pid($node, 'cdc capture worker', $db) . ')');
 ok($node->poll_query_until($db, "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $scanner AND state = 'active'"), 'a scan whose worker is gone returns');
+like(log_since($node, $from), qr/ERROR:  log scan failed: its worker was terminated\n.*DETAIL:  .*22859.*\n.*HINT:  CALL cdc\.sp_cdc_scan/, 'it says why, and what to do');
 no_workers('and nothing is left of it');
 is(call("$insert; CALL cdc.sp_cdc_scan()"), 'done', 'the next one can begin');
 

@@ -202,8 +202,10 @@ wait_until(
 		return $node->safe_psql($db, q(SELECT pg_current_wal_lsn() - restart_lsn < 4000000 FROM pg_replication_slots)) eq 't';
 	},
 	'the slot moves on');
+# From the beginning of a segment of 16 MB, and with room for two more: write_much writes 30 MB, then it becomes full.
+$node->safe_psql($db, 'SELECT pg_switch_wal()');
 $node->safe_psql($db, 'CHECKPOINT');
-leave_room($wal_disk, 20_000);
+leave_room($wal_disk, 40_000);
 $node->safe_psql($db, 'CALL cdc.sp_cdc_stop_job()');
 write_much();
 like($node->safe_psql($db, q(SELECT concat_ws(' ', status, detail, action) FROM cdc.health() WHERE check_name = 'wal_disk')),

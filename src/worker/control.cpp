@@ -335,8 +335,14 @@ CDC_FUNCTION(cdc_scan)
 	if (entry->request_failed)
 	{
 		ReportedError error = registry_last_error(entry);
-		ereport(ERROR, (errcode(error.code != 0 ? error.code : ERRCODE_INTERNAL_ERROR),
-						errmsg("log scan failed: %s", error.message),
+		/* Terminated politely it has no error of its own. */
+		if (error.code == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("log scan failed: its worker was terminated"),
+					 errdetail("SQL Server error 22859: the worker has ended without an error."),
+					 errhint("CALL cdc.sp_cdc_scan() again: it goes on behind what is captured.")));
+		ereport(ERROR, (errcode(error.code), errmsg("log scan failed: %s", error.message),
 						errdetail("SQL Server error 22859: %s",
 								  error.detail[0] != '\0' ? error.detail : "the worker has ended."),
 						errhint("%s", error.hint[0] != '\0' ? error.hint : "See the server log.")));
