@@ -8,6 +8,10 @@
  *	  latch at once. On a busy one that would cost every commit a signal: then it naps without
  *	  raising the flag, and a nap's worth of commits is decoded together.
  *
+ *	  Transactions. The server replays each transaction in one of its own, which it aborts. Inside another one that
+ *	  is a subtransaction, which takes 2.2 us instead of 2.9 for a transaction of one row. So there is one around
+ *	  them while there is WAL to read. It has no snapshot and no lock, and is never old.
+ *
  *	  Confirming. The slot is confirmed only to a progress whose own commit record is on disk, from 17 on
  *	  also on the standbys that synchronized_standby_slots names. A crash
  *	  loses a confirmation, never a change: decoding starts earlier then, and transactions that
@@ -29,6 +33,7 @@
 #include "worker/registry.hpp"
 
 extern "C" {
+#include "access/xact.h"
 #include "access/xlogutils.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -227,6 +232,32 @@ wait_for_wal(Decoder *decoder)
 	pg_atomic_write_u32(&decoder->entry->decoder_sleeping, 0);
 }
 
+/* Replaying leaves its own memory context and resource owner behind, and so do the two below. */
+void
+put_back_context(Decoder *decoder)
+{
+	CurrentResourceOwner = IsTransactionState() ? CurTransactionResourceOwner : decoder->owner;
+	MemoryContextSwitchTo(decoder->memory);
+}
+
+void
+begin_transaction(Decoder *decoder)
+{
+	if (IsTransactionState())
+		return;
+	StartTransactionCommand();
+	put_back_context(decoder);
+}
+
+void
+end_transaction(Decoder *decoder)
+{
+	if (!IsTransactionState())
+		return;
+	CommitTransactionCommand();
+	put_back_context(decoder);
+}
+
 void
 attend(Decoder *decoder)
 {
@@ -263,6 +294,7 @@ decode_loop(Decoder *decoder)
 		if (record == nullptr)
 		{
 			decoder->tried_up_to = wal_exhausted(context->reader);
+			end_transaction(decoder);
 			TimestampTz drained_at = GetCurrentTimestamp();
 			send_position(decoder);
 			/* After read_lsn: who sees this time knows what had been read by then. */
@@ -275,14 +307,13 @@ decode_loop(Decoder *decoder)
 		}
 
 		decoder->records++;
+		begin_transaction(decoder);
 		LogicalDecodingProcessRecord(context, context->reader);
-
-		/* Decoding leaves its own memory context and resource owner behind. */
-		CurrentResourceOwner = decoder->owner;
-		MemoryContextSwitchTo(decoder->memory);
+		put_back_context(decoder);
 		if (--until_check == 0)
 		{
 			until_check = kRecordsBetweenChecks;
+			end_transaction(decoder);
 			publish_statistics(decoder);
 			attend(decoder);
 			if (context->reader->EndRecPtr > decoder->sent_position + kPositionStep)

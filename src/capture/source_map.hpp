@@ -33,6 +33,7 @@ struct Target
 	AttrNumber *keys;	  /* row identifier: attributes of the decoded relation; 0: dropped */
 	bool key_in_identity; /* the row identifier is part of the replica identity */
 	TupleDesc descriptor; /* of a change row; types of the captured columns as decoded now */
+	Size data_offset;	  /* where the data of a whole source row can be copied to; 0: nowhere */
 	char *mask_all;		  /* bytea with all defined bits */
 	char *mask;			  /* bytea of the same size, built for each update */
 	int mask_bytes;
