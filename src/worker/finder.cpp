@@ -219,13 +219,10 @@ finder_attend(long *nap)
 	return false;
 }
 
-int
-finder_starting()
+bool
+finder_only_has_slot()
 {
-	pid_t pid;
-
-	return handle != nullptr && GetBackgroundWorkerPid(handle, &pid) == BGWH_NOT_YET_STARTED ? 1
-																							 : 0;
+	return process_only_has_slot(handle);
 }
 
 void

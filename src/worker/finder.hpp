@@ -18,7 +18,7 @@ void finder_begin();
  */
 bool finder_attend(long *nap);
 
-/* Launcher only: how many such processes are registered and have not begun. */
-int finder_starting();
+/* Launcher only: process_only_has_slot() of the one that looks now. */
+bool finder_only_has_slot();
 
 } // namespace cdc::worker

@@ -149,6 +149,17 @@ check_registered(int index)
 	with_lock(shmem_get()->lock, LW_EXCLUSIVE, [&] { entry->registered = false; });
 }
 
+/* Worker slots that our other processes have without being processes. */
+int
+slots_reserved()
+{
+	int count = finder_only_has_slot() ? 1 : 0;
+
+	for (int i = 0; i < shmem_get()->nentries; i++)
+		count += process_only_has_slot(cleanup_handles[i]) ? 1 : 0;
+	return count;
+}
+
 void
 start_worker(int index, WorkerMode mode)
 {
@@ -282,7 +293,7 @@ launcher_loop()
 		find_databases(first_look);
 		TimestampTz now = GetCurrentTimestamp();
 		capture_first = capture_first && now >= started_at && now - started_at < kCaptureFirstUs;
-		bool others_too = !capture_first || registry_has_room_beside_capture(finder_starting());
+		bool others_too = !capture_first || registry_has_room_beside_capture(slots_reserved());
 		if (!others_too)
 			nap = kLookForRoomMs;
 		else if (finder_attend(&nap) && capture_first)

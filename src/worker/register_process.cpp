@@ -8,6 +8,7 @@
 
 extern "C" {
 #include "miscadmin.h"
+#include "storage/procarray.h"
 }
 
 namespace cdc::worker
@@ -30,6 +31,24 @@ register_process(const char *type, const char *function, Datum argument)
 	worker.bgw_main_arg = argument;
 	worker.bgw_notify_pid = MyProcPid;
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : nullptr;
+}
+
+bool
+process_only_has_slot(BackgroundWorkerHandle *handle)
+{
+	pid_t pid;
+
+	if (handle == nullptr)
+		return false;
+	switch (GetBackgroundWorkerPid(handle, &pid))
+	{
+		case BGWH_NOT_YET_STARTED:
+			return true;
+		case BGWH_STARTED:
+			return BackendPidGetProc(pid) == nullptr;
+		default:
+			return false;
+	}
 }
 
 } // namespace cdc::worker

@@ -19,4 +19,10 @@ namespace cdc::worker
  */
 BackgroundWorkerHandle *register_process(const char *type, const char *function, Datum argument);
 
+/*
+ * Whether it takes a worker slot and has no process: it has not started yet, or it has ended and the postmaster has not
+ * come to it. nullptr: no.
+ */
+bool process_only_has_slot(BackgroundWorkerHandle *handle);
+
 } // namespace cdc::worker

@@ -404,7 +404,7 @@ registry_is_running(const DatabaseEntry &entry)
 }
 
 bool
-registry_has_room_beside_capture(int starting)
+registry_has_room_beside_capture(int reserved)
 {
 	SharedState *shared = shmem_get();
 	int needed = 0;
@@ -413,15 +413,13 @@ registry_has_room_beside_capture(int starting)
 		for (int i = 0; i < shared->nentries; i++)
 		{
 			const DatabaseEntry &entry = shared->entries[i];
-			if (entry.cleanup.registered)
-				starting++;
 			if (OidIsValid(entry.database_oid) && entry.mode == WorkerMode::Continuous &&
 				entry.state != CaptureState::OutsideWindow)
 				needed += (entry.writer_pid == 0 ? 1 : 0) + (entry.decoder_pid == 0 ? 1 : 0);
 		}
 	});
-	/* One more: who has just ended has given back its process, and its worker slot a moment later. */
-	return needed == 0 || compat_free_worker_processes() > needed + starting + 1;
+	/* One more: a decoder that has just ended has given back its process, and its worker slot a moment later. */
+	return needed == 0 || compat_free_worker_processes() > needed + reserved + 1;
 }
 
 void

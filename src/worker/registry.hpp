@@ -33,10 +33,10 @@ DatabaseEntry *registry_assign(Oid database_oid);
 void registry_release_unused(DatabaseEntry *entry);
 
 /*
- * Whether there are more free worker slots than the started capture jobs will take, and `starting` other workers that
- * are registered and have no process yet.
+ * Whether there are more free worker slots than the started capture jobs will take; `reserved` of those that have no process are
+ * not free.
  */
-bool registry_has_room_beside_capture(int starting);
+bool registry_has_room_beside_capture(int reserved);
 
 /* Sets the latch of the launcher, the writer or the decoder, whoever is there. */
 void registry_wake_launcher();
