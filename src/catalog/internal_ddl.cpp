@@ -55,6 +55,31 @@ internal_ddl_count()
 	return ddl_count;
 }
 
+/*
+ * GRANT takes no lock on its object, so its row of pg_class can change under the strongest lock. The server gives the
+ * message only to who copies the error.
+ */
+void
+tell_of_concurrent_change(void *)
+{
+	constexpr std::string_view kMessage = "tuple concurrently ";
+
+	if (geterrcode() != ERRCODE_INTERNAL_ERROR)
+		return;
+	MemoryContext caller = MemoryContextSwitchTo(CurTransactionContext);
+	ErrorData *error = CopyErrorData();
+	MemoryContextSwitchTo(caller);
+	if (std::string_view(error->message).substr(0, kMessage.size()) == kMessage)
+	{
+		errcode(ERRCODE_T_R_SERIALIZATION_FAILURE);
+		errdetail(
+			"Another session has just changed one of the objects that this command changes: a GRANT on a "
+			"captured table, say.");
+		errhint("Run the command again.");
+	}
+	FreeErrorData(error);
+}
+
 int
 neutral_settings_begin(const char *default_tablespace)
 {

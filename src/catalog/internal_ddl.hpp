@@ -30,17 +30,24 @@ uint64 internal_ddl_count();
 int neutral_settings_begin(const char *default_tablespace);
 void neutral_settings_end(int level);
 
+/* Error context: "tuple concurrently updated", the server's internal error, as what it is for the caller (40001). */
+void tell_of_concurrent_change(void *);
+
 /*
- * Runs body with default_tablespace as given (NULL: the database's) and a fixed search path. An
+ * Runs body, which does DDL of our own, with default_tablespace as given (NULL: the database's) and a fixed search path. An
  * error ends the level of settings by itself.
  */
 template <typename Body>
 void
 with_neutral_settings(const char *default_tablespace, Body body)
 {
+	ErrorContextCallback callback = {error_context_stack, tell_of_concurrent_change, nullptr};
+
+	error_context_stack = &callback;
 	int level = neutral_settings_begin(default_tablespace);
 	body();
 	neutral_settings_end(level);
+	error_context_stack = callback.previous;
 }
 
 /*
