@@ -87,6 +87,9 @@ my $decoder = wait_for_worker($node, 'cdc decoder',        $db);
 is(stat_value($node, $db, "worker_pid || ' ' || decoder_pid"), "$writer $decoder", 'pg_stat_cdc shows the processes');
 is(stat_value($node, $db, "state || ' ' || (captured_lsn <= confirmed_lsn OR captured_lsn > confirmed_lsn)"), 'streaming true', 'and their state');
 
+# An old transaction would alarm whoever watches for them, and is none: it ends when there is no more to read.
+ok($node->poll_query_until($db, "SELECT xact_start IS NULL FROM pg_stat_activity WHERE pid = $decoder"), 'a decoder that waits has no transaction');
+
 $node->safe_psql($db, "SELECT pg_terminate_backend($writer)");
 $node->safe_psql($db, $insert);
 $writer  = wait_for_worker($node, 'cdc capture worker', $db, $writer);
