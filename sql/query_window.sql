@@ -118,6 +118,10 @@ ROLLBACK;
 PREPARE p(pg_lsn, pg_lsn) AS SELECT id, name FROM cdc.fn_cdc_get_all_changes_public_item($1, $2, 'all') ORDER BY "__$start_lsn", id;
 SET plan_cache_mode = force_generic_plan;
 EXECUTE p('0/1000', '0/2000');
+-- The check by itself, with another list of columns than the query functions have.
+SELECT * FROM cdc._check_window(1, false, '0/1000', '0/2000', 'all') AS w(a record);
+SELECT * FROM cdc._check_window(1, true, '0/1000', '0/2000', 'all') AS w(a integer, b text, c text, d text, e text, f text, g text, h text, i text);
+SELECT cdc._check_window(1, false, '0/1000', '0/2000', 'all');
 UPDATE cdc.change_tables SET start_lsn = '0/1900';
 EXECUTE p('0/1000', '0/2000');
 EXECUTE p('0/1900', '0/2000');

@@ -10,7 +10,8 @@
  *
  *	  Transactions. The server replays each transaction in one of its own, which it aborts. Inside another one that
  *	  is a subtransaction, which takes 2.2 us instead of 2.9 for a transaction of one row. So there is one around
- *	  them while there is WAL to read. It has no snapshot and no lock, and is never old.
+ *	  them while there is WAL to read. It has no snapshot and no lock, and ends after some records, or with the
+ *	  WAL: an old one would alarm whoever watches for such.
  *
  *	  Confirming. The slot is confirmed only to a progress whose own commit record is on disk, from 17 on
  *	  also on the standbys that synchronized_standby_slots names. A crash

@@ -299,7 +299,7 @@ send_copied_row(QueueSender *sender, const Target *target, const DecodedChange &
 	HeapTupleHeader header = reserve_row(sender, target, operation, to_send.tuple_length, flags);
 	char *place = reinterpret_cast<char *>(header);
 	char *data = place + to_send.header_length;
-	const HeapTupleHeader source = row.whole->t_data;
+	HeapTupleHeader source = row.whole->t_data;
 	const int32 number = static_cast<int32>(operation);
 
 	memset(place, 0, to_send.header_length);

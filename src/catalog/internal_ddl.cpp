@@ -62,14 +62,14 @@ internal_ddl_count()
 void
 tell_of_concurrent_change(void *)
 {
-	constexpr std::string_view kMessage = "tuple concurrently ";
+	constexpr const char *kMessage = "tuple concurrently ";
 
 	if (geterrcode() != ERRCODE_INTERNAL_ERROR)
 		return;
 	MemoryContext caller = MemoryContextSwitchTo(CurTransactionContext);
 	ErrorData *error = CopyErrorData();
 	MemoryContextSwitchTo(caller);
-	if (std::string_view(error->message).substr(0, kMessage.size()) == kMessage)
+	if (strncmp(error->message, kMessage, strlen(kMessage)) == 0)
 	{
 		errcode(ERRCODE_T_R_SERIALIZATION_FAILURE);
 		errdetail(

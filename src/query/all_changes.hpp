@@ -11,6 +11,9 @@
 namespace cdc::query
 {
 
+/* Columns of an all-changes row in front of the captured ones. */
+constexpr int kAllLeadingColumns = 4;
+
 /* Appends the statement that creates cdc._changes_<id>. */
 void changes_view_generate(StringInfo sql, const catalog::CaptureInstance *instance);
 

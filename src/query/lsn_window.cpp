@@ -10,7 +10,9 @@
 #include "catalog/gaps.hpp"
 #include "catalog/lsn_time.hpp"
 #include "catalog/version.hpp"
+#include "query/all_changes.hpp"
 #include "query/lsn_window.hpp"
+#include "query/net_changes.hpp"
 #include "query/statement_cache.hpp"
 
 namespace cdc::query
@@ -274,16 +276,28 @@ first_type_change(Oid change_table)
  * would give for later ones is not.
  */
 void
-check_functions(const catalog::CaptureInstance *instance, TupleDesc expected, XLogRecPtr to)
+check_functions(const catalog::CaptureInstance *instance, TupleDesc expected,
+				const WindowArguments &arguments)
 {
-	int leading = expected->natts - static_cast<int>(instance->columns.size());
+	const int ncolumns = static_cast<int>(instance->columns.size());
+	const int leading = arguments.net_changes ? kNetLeadingColumns : kAllLeadingColumns;
+
+	/* Anybody may call it, with any list of columns, or none. */
+	if (expected == nullptr || expected->natts != leading + ncolumns)
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+						errmsg("the columns do not match those of capture instance \"%s\"",
+							   NameStr(instance->name)),
+						errdetail("There are %d columns in the list, and the function has %d.",
+								  expected == nullptr ? 0 : expected->natts, leading + ncolumns),
+						errhint("cdc._check_window serves the query functions of cdc: call "
+								"cdc.fn_cdc_get_all_changes_<capture_instance>.")));
 
 	for (const catalog::CapturedColumn &column : instance->columns)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(expected, leading + column.ordinal - 1);
 		if (attribute->atttypid == column.type.type)
 			continue;
-		if (to < first_type_change(instance->change_table))
+		if (*arguments.to_lsn < first_type_change(instance->change_table))
 			return;
 		ereport(
 			ERROR,
@@ -400,7 +414,7 @@ CDC_FUNCTION(cdc_check_window)
 						 "the instances you may read.")));
 	catalog::capture_instance_require_whole(instance);
 	lsn_window_check(instance, arguments, GetActiveSnapshot());
-	check_functions(instance, result->expectedDesc, *arguments.to_lsn);
+	check_functions(instance, result->expectedDesc, arguments);
 
 	result->isDone = ExprEndResult;
 	PG_RETURN_NULL();

@@ -477,12 +477,11 @@ query_functions_agree(const catalog::CaptureInstance *instance)
 		return false;
 
 	/* Not through the type cache, which locks it: somebody may be disabling the instance. */
-	constexpr int kLeading = 4; /* __$start_lsn, __$seqval, __$operation, __$update_mask */
 	Oid row = get_typ_typrelid(type);
 	for (const catalog::CapturedColumn &column : instance->columns)
 	{
 		HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(row),
-										  Int16GetDatum(kLeading + column.ordinal));
+										  Int16GetDatum(kAllLeadingColumns + column.ordinal));
 		if (!HeapTupleIsValid(tuple))
 			return false;
 		auto *attribute = reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple));
